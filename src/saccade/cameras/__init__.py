@@ -1,0 +1,1 @@
+"""Frames in: one process for each camera."""

@@ -1,0 +1,1 @@
+"""The recycling kiosk that `saccade demo` shows."""

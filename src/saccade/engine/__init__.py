@@ -1,0 +1,1 @@
+"""Hosts, rings, batching, the lifecycle and what decides over them."""

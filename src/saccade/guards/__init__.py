@@ -1,0 +1,1 @@
+"""What may come in: images, model files, URLs, requests."""

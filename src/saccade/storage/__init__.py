@@ -1,0 +1,1 @@
+"""The database, events, the outbox, objects, retention and erasure."""

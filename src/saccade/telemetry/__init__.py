@@ -1,0 +1,1 @@
+"""Counters, logs and device readings; nothing here is stored."""

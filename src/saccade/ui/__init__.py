@@ -1,0 +1,1 @@
+"""Theme and components that all pages share."""

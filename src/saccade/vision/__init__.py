@@ -1,0 +1,1 @@
+"""Boxes, letterboxing, NMS, drawing and JPEG."""

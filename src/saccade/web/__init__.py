@@ -1,0 +1,1 @@
+"""What all HTTP doors share: keys, problem+json, origin checks."""
