@@ -1,0 +1,46 @@
+"""When a dead process starts again, and when it has died too often. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How patient the supervisor is.
+
+    Args:
+        initial_s: wait before the second start in a row that did no good.
+        maximum_s: the longest wait.
+        budget: deaths in a row before a first good answer after which the part is `error`.
+    """
+
+    initial_s: float
+    maximum_s: float
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """One process's record."""
+
+    bad_starts: int = 0  # in a row
+    total: int = 0
+    has_been_good: bool = False  # since the last start
+
+    def good(self) -> Restarts:
+        """Record a first good answer: what was before is forgiven."""
+        return replace(self, bad_starts=0, has_been_good=True)
+
+    def died(self, policy: RestartPolicy) -> tuple[Restarts, float | None]:
+        """Record a death; return the wait before the next start, None when the budget is spent.
+
+        A process that had worked starts again at once: making its users wait would not help it.
+        """
+        if self.has_been_good:
+            return replace(self, total=self.total + 1, has_been_good=False, bad_starts=0), 0.0
+        bad = self.bad_starts + 1
+        after = replace(self, total=self.total + 1, bad_starts=bad)
+        if bad >= policy.budget:
+            return after, None
+        return after, min(policy.maximum_s, policy.initial_s * 2 ** (bad - 1))

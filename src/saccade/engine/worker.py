@@ -1,0 +1,408 @@
+"""One model in a host: a thread that loads it, proves it, and runs its batches.
+
+The thread owns the model's connections. It receives, stacks, runs and replies, so that no second
+Python thread is busy beside `infer` (one costs it up to 5 ms of waiting for the interpreter).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from saccade.desired import HostSpec, ModelSpec
+from saccade.engine import wire
+from saccade.engine.batching import BatchPolicy, FairQueue
+from saccade.engine.readiness import PROBE_SEED, probe_frames, prove_ready
+from saccade.engine.ring import RingView
+from saccade.errors import ErrorInfo, InferFailed, SaccadeError
+from saccade.models.adapter import ModelAdapter
+from saccade.telemetry.board import ModelWord, Page, model_base
+from saccade.types import ModelStatus
+from saccade.vision.detections import Detections
+
+log = logging.getLogger(__name__)
+
+#: Latencies kept for the percentiles.
+LATENCIES = 512
+#: Batches between two updates of the percentiles.
+PERCENTILE_EVERY = 16
+
+OpenAdapter = Callable[..., ModelAdapter]
+Report = Callable[[wire.ModelFact | wire.Good], None]
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One client of this model."""
+
+    client: str
+    sock: socket.socket
+    view: RingView | None = None
+    admitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One slot on loan to us."""
+
+    connection: Connection
+    submit: wire.Submit
+    at: float = field(default_factory=time.monotonic)
+
+
+class ModelWorker:
+    """The thread of one model. `start`, `adopt`, `stop` and `join` are for the main thread."""
+
+    def __init__(
+        self, spec: ModelSpec, host: HostSpec, *, page: Page, index: int, report: Report,
+        open_adapter: OpenAdapter,
+    ) -> None:
+        self._spec, self._host, self._page, self._report = spec, host, page, report
+        self._base, self._index = model_base(index), index
+        self._open_adapter = open_adapter
+        self._adapter: ModelAdapter | None = None
+        self._status, self._reason = ModelStatus.CREATED, ""
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._adopted: deque[tuple[str, socket.socket]] = deque()
+        self._connections: dict[int, Connection] = {}
+        self._queue: FairQueue[Request] = FairQueue(host.queue_limit)
+        self._policy = BatchPolicy(spec.max_batch, host.batch_wait_ms / 1000)
+        self._last_size = 1
+        self._latencies: deque[int] = deque(maxlen=LATENCIES)
+        self._stop = threading.Event()
+        self._poll = select.epoll()
+        self._thread = threading.Thread(target=self._run, name=f"model {spec.name}", daemon=True)
+
+    # ------------------------------------------------------------ for the main thread
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def adopt(self, client: str, sock: socket.socket) -> None:
+        """Give the thread a connection whose hello was read."""
+        self._adopted.append((client, sock))
+        os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Ask the thread to finish its batch and leave."""
+        self._stop.set()
+        os.eventfd_write(self._wake, 1)
+
+    def join(self, *, timeout_s: float) -> None:
+        """Wait for the thread."""
+        self._thread.join(timeout_s)
+
+    def orphans(self) -> list[tuple[str, socket.socket]]:
+        """Return the connections that are left after `join`, for the model's next version."""
+        left = [(c.client, c.sock) for c in self._connections.values()] + list(self._adopted)
+        self._connections.clear()
+        self._adopted.clear()
+        return left
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._page.clear(self._base, self._base + len(ModelWord))
+        try:
+            if self._bring_up():
+                self._serve()
+            else:
+                self._refuse_until_stopped()
+        except Exception:  # noqa: BLE001 - the outermost loop of this thread
+            log.exception("the model's thread failed", extra={"model": self._spec.name})
+            error = ErrorInfo("internal", "the model's thread failed", "see the host's log")
+            self._move(ModelStatus.ERROR, "the model's thread failed", error=error)
+        finally:
+            if self._adapter is not None:
+                self._adapter.unload()
+
+    def _bring_up(self) -> bool:
+        """Load and prove the model; say whether it is ready."""
+        started_at = time.monotonic()
+        self._move(ModelStatus.LOADING, "asked to load")
+        self._busy(True)
+        try:
+            adapter = self._open_adapter(
+                self._spec, providers=self._host.providers, threads=self._host.threads
+            )
+            adapter.load()
+            self._adapter = adapter
+            self._policy = BatchPolicy(
+                min(self._spec.max_batch, adapter.max_batch), self._host.batch_wait_ms / 1000
+            )
+            load_ms = (time.monotonic() - started_at) * 1000
+            self._move(ModelStatus.LOADED, "weights are on the device", load_ms=load_ms)
+            self._move(ModelStatus.WARMING_UP, "proving it with a real inference")
+            probe = probe_frames(adapter.input.height, adapter.input.width, seed=PROBE_SEED)
+            warmup_s = prove_ready(adapter, probe)
+            self._move(
+                ModelStatus.READY, "proved by an inference", load_ms=load_ms,
+                warmup_ms=warmup_s * 1000,
+            )
+        except SaccadeError as error:
+            self._move(ModelStatus.ERROR, error.what, error=error.info())
+            return False
+        finally:
+            self._busy(False)
+        return True
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            self._receive(timeout_s=None if not len(self._queue) else 0.0)
+            if len(self._queue):
+                self._fill()
+                self._run_batch(self._queue.take(self._policy.max_batch))
+
+    def _refuse_until_stopped(self) -> None:
+        while not self._stop.is_set():
+            self._receive(timeout_s=None)
+
+    def _fill(self) -> None:
+        """Wait, at most the policy's wait, for what the clients say is on its way."""
+        began_at = time.monotonic()
+        while True:
+            admitted = sum(c.admitted for c in self._connections.values())
+            waited_s = time.monotonic() - began_at
+            if self._stop.is_set() or self._policy.is_full_enough(
+                size=len(self._queue), last=self._last_size, admitted=admitted, waited_s=waited_s
+            ):
+                return
+            self._receive(timeout_s=self._policy.wait_s - waited_s)
+
+    def _receive(self, *, timeout_s: float | None) -> None:
+        for fd, _mask in self._poll.poll(timeout_s):
+            if fd == self._wake:
+                os.eventfd_read(self._wake)
+                self._take_in()
+            else:
+                self._drain(self._connections[fd])
+
+    def _take_in(self) -> None:
+        while self._adopted:
+            client, sock = self._adopted.popleft()
+            connection = Connection(client, sock)
+            self._connections[sock.fileno()] = connection
+            self._poll.register(sock, select.EPOLLIN)
+            self._send(connection, self._info())
+        self._page.set(self._base + ModelWord.CLIENTS, len(self._connections))
+
+    def _drain(self, connection: Connection) -> None:
+        while connection.sock.fileno() >= 0:
+            try:
+                packet, fds = wire.receive(connection.sock)
+            except BlockingIOError:
+                return
+            if not packet:
+                self._part(connection)
+                return
+            try:
+                self._take_message(connection, wire.host_bound(packet), fds)
+            except (msgspec.MsgspecError, ValueError):
+                log.exception("a bad message", extra={"client": connection.client})
+                self._part(connection)
+                return
+            finally:
+                for fd in fds:  # RingView has taken the first out of the list
+                    os.close(fd)
+
+    def _take_message(
+        self, connection: Connection, message: wire.HostBound, fds: list[int]
+    ) -> None:
+        if isinstance(message, wire.Lend):
+            if not fds:
+                raise ValueError("a ring without its memory")
+            if connection.view is not None:
+                connection.view.close()
+            connection.view = RingView(
+                fds.pop(0), slots=message.slots, slot_bytes=message.slot_bytes,
+                input_offset=message.input_offset,
+            )
+        elif isinstance(message, wire.Submit):
+            self._admit(connection, message)
+        else:
+            raise ValueError("a second hello")
+
+    def _admit(self, connection: Connection, submit: wire.Submit) -> None:
+        self._page.add(self._base + ModelWord.REQUESTS)
+        connection.admitted = submit.admitted
+        if self._status is not ModelStatus.READY:
+            self._refuse(
+                connection, submit, "model_not_ready", f"model {self._spec.name} is {self._status}",
+                self._reason,
+            )
+        elif not self._queue.put(connection.sock.fileno(), Request(connection, submit)):
+            self._refuse(
+                connection, submit, "overloaded",
+                f"{self._queue.limit} requests wait already", "come back later",
+            )
+        self._page.set(self._base + ModelWord.QUEUED, len(self._queue))
+
+    def _part(self, connection: Connection) -> None:
+        fd = connection.sock.fileno()
+        self._poll.unregister(fd)
+        self._queue.forget(fd)
+        del self._connections[fd]
+        connection.sock.close()
+        if connection.view is not None:
+            connection.view.close()
+        self._page.set(self._base + ModelWord.CLIENTS, len(self._connections))
+
+    # ------------------------------------------------------------ batches
+
+    def _run_batch(self, requests: list[Request]) -> None:
+        requests = [r for r in requests if self._is_wanted(r)]
+        if not requests:
+            return
+        began_at = time.monotonic_ns()
+        self._busy(True)
+        outcomes = self._infer(requests)
+        self._busy(False)
+        took_ns = time.monotonic_ns() - began_at
+        for request, outcome in zip(requests, outcomes, strict=True):
+            self._reply(request, outcome, took_ns, len(requests))
+        self._last_size = len(requests)
+        self._book(requests, took_ns)
+
+    def _is_wanted(self, request: Request) -> bool:
+        if request.connection.sock.fileno() < 0:
+            return False
+        if time.monotonic_ns() <= request.submit.deadline_ns:
+            return True
+        waited_ms = (time.monotonic() - request.at) * 1000
+        self._refuse(
+            request.connection, request.submit, "stale",
+            f"the frame waited {waited_ms:.0f} ms for the model", "lower camera.process_fps",
+        )
+        return False
+
+    def _infer(self, requests: Sequence[Request]) -> Sequence[Detections | ErrorInfo]:
+        """Run one batch; when it fails, run each alone so that only the culprit fails."""
+        assert self._adapter is not None
+        spec = self._adapter.input
+        try:
+            views = [
+                _view(r).input(r.submit.slot, spec.height, spec.width) for r in requests
+            ]
+            frames = views[0][None] if len(views) == 1 else np.stack(views)
+            answers = self._adapter.infer(frames)
+            if len(answers) != len(requests):
+                raise InferFailed(
+                    f"{len(answers)} answers to {len(requests)} frames",
+                    fix="the adapter must return one answer per frame",
+                )
+        except Exception as error:
+            if len(requests) > 1:
+                return [outcome for r in requests for outcome in self._infer([r])]
+            log.warning(
+                "a frame failed", extra={"model": self._spec.name, "client": requests[0].connection.client},
+                exc_info=not isinstance(error, SaccadeError),
+            )
+            if isinstance(error, SaccadeError):
+                return [error.info()]
+            return [ErrorInfo("infer_failed", f"the model raised {type(error).__name__}",
+                              "see the host's log; other frames go on")]
+        return answers
+
+    def _reply(
+        self, request: Request, outcome: Detections | ErrorInfo, took_ns: int, batch: int
+    ) -> None:
+        submit = request.submit
+        if isinstance(outcome, ErrorInfo):
+            self._refuse(request.connection, submit, outcome.code, outcome.what, outcome.fix)
+            self._page.add(self._base + ModelWord.FAILED)
+            return
+        self._send(
+            request.connection,
+            wire.Answer(submit.slot, submit.generation, submit.seq, outcome.pack(), took_ns, batch),
+        )
+        self._page.add(self._base + ModelWord.ANSWERED)
+
+    def _refuse(
+        self, connection: Connection, submit: wire.Submit, code: str, what: str, fix: str
+    ) -> None:
+        error = ErrorInfo(code, what, fix)
+        self._send(connection, wire.Refusal(submit.slot, submit.generation, submit.seq, error))
+        self._page.add(self._base + ModelWord.REFUSED)
+
+    def _send(self, connection: Connection, message: wire.ClientBound) -> None:
+        """Send, or end the connection: a client that does not read its answers keeps no loan."""
+        if connection.sock.fileno() < 0:
+            return
+        try:
+            connection.sock.send(wire.encode(message))
+        except OSError:
+            log.warning("a client does not read", extra={"client": connection.client})
+            self._part(connection)
+
+    def _book(self, requests: Sequence[Request], took_ns: int) -> None:
+        page, base = self._page, self._base
+        page.add(base + ModelWord.BATCHES)
+        page.add(base + ModelWord.BUSY_NS, took_ns)
+        page.set(base + ModelWord.LAST_NS, took_ns)
+        page.set(base + ModelWord.QUEUED, len(self._queue))
+        now = time.monotonic()
+        self._latencies.extend(int((now - r.at) * 1e9) for r in requests)
+        if page.get(base + ModelWord.BATCHES) % PERCENTILE_EVERY == 1:
+            p50, p95, p99 = np.percentile(np.asarray(self._latencies), (50, 95, 99))
+            page.set(base + ModelWord.P50_NS, int(p50))
+            page.set(base + ModelWord.P95_NS, int(p95))
+            page.set(base + ModelWord.P99_NS, int(p99))
+        if page.get(base + ModelWord.BATCHES) == 1:
+            self._report(wire.Good())
+
+    # ------------------------------------------------------------ facts
+
+    def _busy(self, is_busy: bool) -> None:
+        until = time.monotonic_ns() + int(self._host.hang_seconds * 1e9) if is_busy else 0
+        self._page.set(self._base + ModelWord.BUSY_UNTIL_NS, until)
+
+    def _info(self) -> wire.ModelInfo:
+        adapter = self._adapter
+        if adapter is None:
+            return wire.ModelInfo(self._spec.name, self._status, self._reason, demo=self._spec.demo)
+        spec = adapter.input
+        return wire.ModelInfo(
+            self._spec.name, self._status, self._reason, spec.width, spec.height, spec.color,
+            spec.pad, spec.pad_value, self._policy.max_batch, tuple(adapter.labels),
+            self._spec.demo,
+        )
+
+    def _move(
+        self, status: ModelStatus, reason: str, *, load_ms: float | None = None,
+        warmup_ms: float | None = None, error: ErrorInfo | None = None,
+    ) -> None:
+        """Tell the supervisor and every client what became of the model."""
+        self._status, self._reason = status, reason
+        adapter = self._adapter
+        self._report(
+            wire.ModelFact(
+                name=self._spec.name, status=status, reason=reason, index=self._index,
+                device=self._host.providers[0] if adapter else "",
+                family=adapter.family if adapter else "",
+                width=adapter.input.width if adapter else 0,
+                height=adapter.input.height if adapter else 0,
+                labels=len(adapter.labels) if adapter else 0,
+                load_ms=load_ms, warmup_ms=warmup_ms, error=error,
+            )
+        )
+        info = self._info()
+        for connection in list(self._connections.values()):
+            self._send(connection, info)
+
+
+def _view(request: Request) -> RingView:
+    if request.connection.view is None:
+        raise InferFailed("a slot without a ring", fix="the client must lend its ring first")
+    return request.connection.view

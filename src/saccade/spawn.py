@@ -1,0 +1,117 @@
+"""How a child of the supervisor starts: what it is told, what it inherits, how it dies with us.
+
+A child is a fresh interpreter (`python -m saccade.run FD`), not a fork: it shares no lock and no
+thread with anybody. Its orders come in a memfd, so that no secret is in its arguments or
+environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from saccade.desired import CameraSpec, Desired, HostSpec
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child reads first."""
+
+    role: str
+    name: str
+    supervisor_pid: int
+    control_fd: int
+    board_fd: int
+    page: int
+    listeners: dict[str, int] = {}
+    desired: Desired
+    host: HostSpec | None = None
+    camera: CameraSpec | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A running child, from the supervisor's side."""
+
+    pid: int
+    pidfd: int
+    control: socket.socket
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End it now. It may be gone already."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> int:
+        """Collect a dead child; return its exit status (negative: the signal)."""
+        status = self.process.wait()
+        os.close(self.pidfd)
+        self.control.close()
+        return status
+
+
+def memfd_with(data: bytes, name: str) -> int:
+    """Return an inheritable descriptor to read `data` from."""
+    fd = os.memfd_create(name, 0)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def read_memfd(fd: int) -> bytes:
+    """Read all of a descriptor made by `memfd_with`, and close it."""
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+def start_child(boot: Boot, *, log_path: Path) -> Child:
+    """Start one child; called from the main thread only.
+
+    A child whose starting thread ends gets its death signal then, so a thread must not start one.
+
+    Args:
+        boot: everything but `control_fd`, which is made here.
+        log_path: where its output and log go, appended.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    boot = msgspec.structs.replace(boot, control_fd=theirs.fileno())
+    boot_fd = memfd_with(msgspec.msgpack.encode(boot), "saccade-boot")
+    passed = (boot_fd, theirs.fileno(), boot.board_fd, *boot.listeners.values())
+    try:
+        with log_path.open("ab", buffering=0) as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "saccade.run", str(boot_fd)],
+                pass_fds=passed, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )
+    finally:
+        os.close(boot_fd)
+        theirs.close()
+    return Child(process.pid, os.pidfd_open(process.pid), ours, process)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to end this process with its parent; end at once if that is gone already.
+
+    Source: prctl(2), PR_SET_PDEATHSIG. The check after it closes the race with a parent that died
+    before the call.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent_pid:
+        os._exit(1)
