@@ -1,0 +1,277 @@
+"""Images from requests to a host and back: the server is a client like a camera."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.desired import Desired
+from saccade.engine import wire
+from saccade.engine.client import HostClient, Lost
+from saccade.errors import (
+    DeadlineExceeded,
+    HostLost,
+    InferFailed,
+    ModelNotReady,
+    NotFound,
+    OutOfSlots,
+    Overloaded,
+    SaccadeError,
+)
+from saccade.guards.images import decode_image
+from saccade.server.tree import TreeView
+from saccade.types import HostName, ModelName
+from saccade.vision.detections import Detections
+from saccade.vision.letterbox import InputSpec, Letterbox
+from saccade.vision.pixels import bgr_into_input
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two tries to reach a host that is away.
+RECONNECT_S: Final = 0.1
+_CODES: Final[dict[str, type[SaccadeError]]] = {
+    "model_not_ready": ModelNotReady, "overloaded": Overloaded, "stale": DeadlineExceeded,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model saw on one image, in its own pixels."""
+
+    found: Detections
+    labels: tuple[str, ...]
+    width: int
+    height: int
+    took_ms: float
+
+
+class ModelDoor:
+    """The server's connection to one model."""
+
+    def __init__(self, run_dir: str, *, host: HostName, model: ModelName, slots: int) -> None:
+        self._client = HostClient(
+            run_dir, host=host, model=model, name="server", slots=slots, frame_bytes=0
+        )
+        self._waiting: dict[int, asyncio.Future[wire.Answer | wire.Refusal]] = {}
+        self._slot_free = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._seq = 0
+        self._closed = False
+        self._keeper = asyncio.create_task(self._keep_connected())
+
+    @property
+    def under_way(self) -> int:
+        """Return the requests that wait for an answer."""
+        return len(self._waiting)
+
+    async def infer(
+        self, bgr: NDArray[np.uint8], *, deadline_at: float, admitted: int
+    ) -> tuple[Detections, tuple[str, ...]]:
+        """Return what the model sees on (height, width, 3) BGR, in its pixels, and the labels."""
+        await self._until_ready(deadline_at)
+        slot = await self._take_slot(deadline_at)
+        info, ring = self._client.info, self._client.ring
+        assert info is not None
+        assert ring is not None
+        spec = InputSpec(width=info.width, height=info.height, color=info.color, pad=info.pad,
+                         pad_value=info.pad_value)
+        # Some hundred microseconds; in a thread it would hold a slot of a ring that may go.
+        letterbox = bgr_into_input(bgr, spec, ring.input(slot, info.height, info.width))
+        self._seq += 1
+        reply: asyncio.Future[wire.Answer | wire.Refusal]
+        reply = asyncio.get_running_loop().create_future()
+        self._waiting[self._seq] = reply
+        sent = self._client.submit(
+            slot, seq=self._seq, admitted=admitted, deadline_s=deadline_at
+        )
+        if not sent:
+            del self._waiting[self._seq]
+            self._free(slot)
+            raise Overloaded("the host's queue is full", fix="come back after Retry-After seconds")
+        return await self._landed(reply, letterbox, deadline_at), info.labels
+
+    async def _landed(
+        self, reply: asyncio.Future[wire.Answer | wire.Refusal], letterbox: Letterbox,
+        deadline_at: float,
+    ) -> Detections:
+        # The host answers or refuses every loan and its death ends all of them; the margin is for
+        # a host that hangs, which the supervisor ends a little later.
+        left_s = deadline_at - time.monotonic() + 1.0
+        try:
+            arrival = await asyncio.wait_for(reply, left_s)
+        except TimeoutError:
+            raise DeadlineExceeded("the model did not answer in time",
+                                   fix="raise server.request_timeout_seconds or add a host") from None
+        if isinstance(arrival, wire.Refusal):
+            kind = _CODES.get(arrival.error.code, InferFailed)
+            raise kind(arrival.error.what, fix=arrival.error.fix)
+        return letterbox.to_frame(Detections.unpack(arrival.detections))
+
+    async def _until_ready(self, deadline_at: float) -> None:
+        if self._client.is_ready:
+            return
+        info = self._client.info
+        if info is not None:
+            raise ModelNotReady(f"model {info.name} is {info.status}: {info.reason}",
+                                fix="wait for GET /readyz, or see the model's page")
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(),
+                                   max(0.0, min(2.0, deadline_at - time.monotonic())))
+        except TimeoutError:
+            raise ModelNotReady("the host is away", fix="it restarts by itself; try again") from None
+        await self._until_ready(deadline_at)
+
+    async def _take_slot(self, deadline_at: float) -> int:
+        while True:
+            ring = self._client.ring
+            if ring is None:
+                raise HostLost("the host ended", fix="it restarts by itself; try again")
+            slot = ring.take()
+            if slot is not None:
+                return slot
+            self._slot_free.clear()
+            try:
+                await asyncio.wait_for(self._slot_free.wait(), deadline_at - time.monotonic())
+            except TimeoutError:
+                raise Overloaded("no slot was free in time",
+                                 fix="come back after Retry-After seconds") from None
+
+    def _free(self, slot: int) -> None:
+        self._client.give_back(slot)
+        self._slot_free.set()
+
+    async def _keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            if not self._client.is_connected and self._client.connect():
+                loop.add_reader(self._client.fileno(), self._hear, self._client.fileno())
+            await asyncio.sleep(RECONNECT_S)
+
+    def _hear(self, fd: int) -> None:
+        try:
+            for arrival in self._client.on_readable():
+                if isinstance(arrival, Lost):
+                    self._end_all()
+                elif isinstance(arrival, wire.ModelInfo):
+                    self._changed.set()
+                else:
+                    reply = self._waiting.pop(arrival.seq, None)
+                    if reply is not None and not reply.done():
+                        reply.set_result(arrival)
+                    self._free(arrival.slot)
+        except OutOfSlots:
+            log.exception("no slots for requests")
+            self._client.close()
+            self._end_all()
+        if not self._client.is_connected:
+            asyncio.get_running_loop().remove_reader(fd)
+
+    def _end_all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for reply in waiting.values():
+            if not reply.done():
+                reply.set_exception(HostLost("the host ended while it had the image",
+                                             fix="it restarts by itself; try again"))
+        self._slot_free.set()
+        self._changed.set()
+
+    def close(self) -> None:
+        """End the connection; what waits gets its error."""
+        self._closed = True
+        self._keeper.cancel()
+        if self._client.is_connected:
+            asyncio.get_running_loop().remove_reader(self._client.fileno())
+        self._client.close()
+        self._end_all()
+
+
+class DetectService:
+    """Images in, detections out, over all models.
+
+    Args:
+        desired: limits.
+        tree: which models there are.
+    """
+
+    def __init__(self, desired: Desired, tree: TreeView) -> None:
+        self._desired, self._tree = desired, tree
+        self._doors: dict[tuple[HostName, ModelName], ModelDoor] = {}
+        self._admitted = 0
+        self._took_s = 0.05  # of one image, smoothed: for Retry-After
+
+    async def detect(self, data: bytes, *, model: str | None, confidence: float) -> tuple[str, Seen]:
+        """Decode an image, have a model look at it.
+
+        Args:
+            data: the encoded image.
+            model: which one; None for the only or default one.
+            confidence: detections below are left out.
+
+        Raises:
+            SaccadeError: of many kinds; each says what to do.
+        """
+        server = self._desired.server
+        began_at = time.monotonic()
+        limit = max(server.slots, 1) * 4
+        if self._admitted >= limit:
+            raise Overloaded(f"{limit} images are under way already",
+                             fix="come back after Retry-After seconds")
+        self._admitted += 1
+        try:
+            state = self._choose(model)
+            deadline_at = began_at + server.request_timeout_seconds
+            bgr = await asyncio.to_thread(
+                decode_image, data, max_bytes=server.max_body_bytes,
+                max_pixels=server.max_image_pixels,
+            )
+            door = self._door(state)
+            found, labels = await door.infer(
+                bgr, deadline_at=deadline_at, admitted=self._admitted
+            )
+        finally:
+            self._admitted -= 1
+        found = found.filter(found.scores >= confidence)
+        took_s = time.monotonic() - began_at
+        self._took_s += 0.2 * (took_s - self._took_s)
+        height, width = bgr.shape[:2]
+        return state.name, Seen(found, labels, width, height, took_s * 1000)
+
+    @property
+    def retry_after_s(self) -> int:
+        """Return when a caller that was sent away should come back."""
+        return max(1, round(self._admitted * self._took_s))
+
+    def close(self) -> None:
+        """End every connection."""
+        for door in self._doors.values():
+            door.close()
+        self._doors.clear()
+
+    def _choose(self, name: str | None) -> wire.ModelState:
+        models = self._tree.state.models
+        if name is None:
+            if not models:
+                raise NotFound("no model is registered", fix="add one with `saccade models add`")
+            return models[0]
+        for model in models:
+            if model.name == name:
+                return model
+        known = ", ".join(m.name for m in models) or "none"
+        raise NotFound(f"no model is named {name!r}", fix=f"known models: {known}")
+
+    def _door(self, model: wire.ModelState) -> ModelDoor:
+        key = (model.host, model.name)
+        door = self._doors.get(key)
+        if door is None:
+            door = self._doors[key] = ModelDoor(
+                self._desired.run_dir, host=model.host, model=model.name,
+                slots=self._desired.server.slots,
+            )
+        return door
