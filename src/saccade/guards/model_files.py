@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import stat
@@ -63,6 +64,12 @@ def check_model_file(path: Path, max_bytes: int) -> None:
         raise ModelFileInvalid(f"{path.name} is {what}, not an ONNX model", fix=fix)
     _check_structure(path, size)
     check_external_data(read_onnx(path), path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Up to this many boxes all pairs are compared at once; above, one kept box at a time. Measured: all
-#: pairs are 5 times faster at 50 to 120 boxes, the two are equal near 256.
+#: Up to this many boxes all pairs are compared at once; above, one kept box at a time. Measured:
+#: all pairs are 5 times faster at 50 to 120 boxes, the two are equal near 256.
 _ALL_PAIRS_UP_TO = 256
 
 
