@@ -274,7 +274,7 @@ class CameraProcess:
             client.give_back(flight.slot)
             return
         found = Detections.unpack(arrival.detections)
-        on_frame = flight.letterbox.to_frame(found)
+        on_frame = flight.letterbox.to_native(found)
         self._book.served(time.monotonic(), frame.at)
         if self._view.sizes and self._view.is_idle:
             pixels = client.ring.frame(flight.slot, i420_bytes(picture.width, picture.height))

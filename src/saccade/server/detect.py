@@ -111,7 +111,7 @@ class ModelDoor:
         if isinstance(arrival, wire.Refusal):
             kind = _CODES.get(arrival.error.code, InferFailed)
             raise kind(arrival.error.what, fix=arrival.error.fix)
-        return letterbox.to_frame(Detections.unpack(arrival.detections))
+        return letterbox.to_native(Detections.unpack(arrival.detections))
 
     async def _until_ready(self, deadline_at: float) -> None:
         if self._client.is_ready:

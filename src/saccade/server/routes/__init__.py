@@ -1,0 +1,1 @@
+"""The API's routes; each file translates between HTTP and one service."""

@@ -1,0 +1,49 @@
+"""What the GPU says of itself through NVML. No GPU is a normal case."""
+
+from __future__ import annotations
+
+import msgspec
+import pynvml
+
+
+class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU, now."""
+
+    index: int
+    name: str
+    memory_total_bytes: int
+    memory_used_bytes: int
+    utilisation_percent: float | None
+    temperature_celsius: float | None
+
+
+def read_gpus() -> list[GpuReading]:
+    """Return every GPU; empty when there is none or its driver does not answer."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [_read(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _read(index: int) -> GpuReading:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        utilisation = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:  # MIG slices and some drivers do not tell
+        utilisation = None
+    try:
+        celsius = float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+    except pynvml.NVMLError:
+        celsius = None
+    return GpuReading(
+        index=index, name=str(pynvml.nvmlDeviceGetName(handle)),
+        memory_total_bytes=int(memory.total), memory_used_bytes=int(memory.used),
+        utilisation_percent=utilisation, temperature_celsius=celsius,
+    )
