@@ -162,3 +162,21 @@ class NetworkUnreachable(SaccadeError):
     """A download could not be made."""
 
     code, status = "network_unreachable", 502
+
+
+class DatabaseBusy(SaccadeError):
+    """Another writer, or every connection, took longer than the caller may wait."""
+
+    code, status = "database_busy", 503
+
+
+class DiskFull(SaccadeError):
+    """There is no space left; nothing partial was kept."""
+
+    code, status = "disk_full", 507
+
+
+class SchemaMismatch(SaccadeError):
+    """The database's tables are not those this version of saccade works with."""
+
+    code, status = "schema_mismatch", 500

@@ -1,0 +1,1 @@
+"""The revisions. A revision that was released is never changed again."""
