@@ -4,7 +4,7 @@ Only this package reads the environment.
 """
 
 from saccade.config.layers import LayerKind, Origin
-from saccade.config.load import FILE_NAME, Loaded, load
+from saccade.config.load import FILE_NAME, Loaded, load, pack, unpack
 from saccade.config.problems import Problem, SettingsProblems, nearest
 from saccade.config.secret import SecretUrl, redact_url
 from saccade.config.source import Source, parse_source
@@ -26,6 +26,8 @@ __all__ = [
     "WebhookEntry",
     "load",
     "nearest",
+    "pack",
     "parse_source",
     "redact_url",
+    "unpack",
 ]

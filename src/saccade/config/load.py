@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Secret, SecretStr, ValidationError
 
-from saccade.config.describe import Location, Node, children
+from saccade.config.describe import Location, Node, children, key_text
 from saccade.config.layers import Layer, LayerKind, Origin, Plain
-from saccade.config.problems import Problem, SettingsProblems, explain
-from saccade.config.tree import Settings
+from saccade.config.problems import Problem, SettingsProblems, explain, place_of
+from saccade.config.tree import Settings, contradictions
 from saccade.config.variables import CONFIG_VARIABLE, read_dotenv, read_environment
 from saccade.config.yamlfile import read_yaml
 
@@ -70,23 +71,33 @@ def load(
         path = folder / path.expanduser()
     base_dir = path.parent if path else folder
     layer, problems, notes = _sources(path, base_dir, environ, overrides or {}, folder)
-    try:
-        settings = Settings.model_validate(_empty_is_default(layer.values, Node(group=Settings)))
-    except ValidationError as error:
-        settings = None
-        order = {str(origin): (origin.kind, origin.line) for origin in layer.places.values()}
-        places = {location: str(origin) for location, origin in layer.places.items()}
-        # What has no value because it could not be read is one problem, not two.
-        unread = tuple(problem.key for problem in problems if problem.key)
-        found = [
-            problem
-            for problem in explain(error, places)
-            if not any(problem.key == key or problem.key.startswith(f"{key}.") for key in unread)
-        ]
-        problems += sorted(found, key=lambda p: order.get(p.where, (LayerKind.DEFAULT, 0)))
+    settings, found = _validate(layer)
+    # What has no value because it could not be read is one problem, not two.
+    unread = tuple(problem.key for problem in problems if problem.key)
+    problems += [
+        problem
+        for problem in found
+        if not any(problem.key == key or problem.key.startswith(f"{key}.") for key in unread)
+    ]
     if problems or settings is None:
         raise SettingsProblems(problems)
     return Loaded(settings, path, base_dir, layer.places, notes)
+
+
+def _validate(layer: Layer) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings, or what is wrong in the order in which it was written."""
+    places = {location: str(origin) for location, origin in layer.places.items()}
+    try:
+        settings = Settings.model_validate(_empty_is_default(layer.values, Node(group=Settings)))
+    except ValidationError as error:
+        order = {str(origin): (origin.kind, origin.line) for origin in layer.places.values()}
+        found = explain(error, places)
+        found.sort(key=lambda problem: order.get(problem.where, (LayerKind.DEFAULT, 0)))
+        return None, found
+    return settings, [
+        Problem(place_of(at, places), key_text(at), f"{key_text(at)} {what}")
+        for at, what in contradictions(settings)
+    ]
 
 
 def _sources(
@@ -141,3 +152,19 @@ def _empty_is_default(value: Plain, node: Node) -> Plain:
         key: _empty_is_default(item, parts[key]) if key in parts else item
         for key, item in value.items()
     }
+
+
+def pack(settings: Settings) -> bytes:
+    """Return the settings, secrets included, for another process of the tree. Never log it."""
+    return json.dumps(settings.model_dump(exclude_unset=True), default=_revealed).encode()
+
+
+def unpack(data: bytes) -> Settings:
+    """Return the settings that `pack` packed."""
+    return Settings.model_validate_json(data)
+
+
+def _revealed(value: object) -> str:
+    if isinstance(value, Secret | SecretStr):
+        return str(value.get_secret_value())
+    raise TypeError(f"{type(value).__name__} in the settings")

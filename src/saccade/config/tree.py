@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -135,6 +135,31 @@ class CameraEntry(CameraDefaults):
     def _nothing_said_is_the_default(cls, value: Any) -> Any:
         return _without_empty(value, CameraDefaults)
 
+    @model_validator(mode="after")
+    def _backoff_grows(self) -> CameraEntry:
+        # Replaces the check of `CameraDefaults`: what is not said here is not the class's default
+        # but the settings', see `contradiction`.
+        return self
+
+    def over(self, defaults: CameraDefaults) -> dict[str, Any]:
+        """Return the values of `CameraDefaults` for this camera: its own, else the defaults'."""
+        return {
+            key: getattr(self if key in self.model_fields_set else defaults, key)
+            for key in CameraDefaults.model_fields
+        }
+
+    def contradiction(self, defaults: CameraDefaults) -> str:
+        """Return what does not fit together once defaults are filled in, or an empty text."""
+        initial, most = (
+            self.over(defaults)[f"backoff_{key}_seconds"] for key in ("initial", "max")
+        )
+        if initial <= most:
+            return ""
+        return (
+            f"backoff_initial_seconds is {initial:g}: must not be above "
+            f"backoff_max_seconds ({most:g})"
+        )
+
 
 class ModelEntry(Group):
     """One model to keep loaded."""
@@ -200,19 +225,26 @@ class Settings(Group):
     logging: Logging = Logging()
     catalogue: Catalogue = Catalogue()
 
-    @model_validator(mode="after")
-    def _stop_outlasts_drain(self) -> Settings:
-        if self.server.drain_seconds >= self.supervisor.stop_seconds:
-            raise wrong(
-                f"server.drain_seconds is {self.server.drain_seconds:g}: must be below "
-                f"supervisor.stop_seconds ({self.supervisor.stop_seconds:g}), or the server is "
-                "killed while it drains"
-            )
-        return self
-
 
 def _without_empty(value: Any, defaults: type[Group]) -> Any:
     """Leave out keys with nothing behind them, so that they count as not said."""
     if not isinstance(value, Mapping):
         return value
     return {k: v for k, v in value.items() if v is not None or k not in defaults.model_fields}
+
+
+def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what does not fit together though each value may be: the setting, and why."""
+    for name, camera in settings.cameras.items():
+        what = camera.contradiction(settings.camera)
+        if what:
+            yield ("cameras", name), what
+    if NO_MODEL in settings.models:
+        yield ("models", NO_MODEL), f"is no name for a model: {NO_MODEL!r} stands for no model"
+    drain, stop = settings.server.drain_seconds, settings.supervisor.stop_seconds
+    if drain >= stop:
+        yield (
+            ("server", "drain_seconds"),
+            f"is {drain:g}: must be below supervisor.stop_seconds ({stop:g}), or the server is "
+            "killed while it drains",
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar
 
 import yaml
 
@@ -27,27 +26,30 @@ class _Loader(yaml.SafeLoader):
     called `no` becomes false.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark: yaml.Mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
                 problem=f"aliases (*{event.anchor}) are not read: `camera` and `inference` hold "
                 "what several cameras share",
-                problem_mark=event.start_mark,
+                problem_mark=mark,
             )
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(
-                problem=f"more than {MAX_DEPTH} levels", problem_mark=event.start_mark
+                problem=f"more than {MAX_DEPTH} levels",
+                problem_mark=mark,
             )
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
+# The inherited table is YAML 1.1's; `add_implicit_resolver` below fills a new one.
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
@@ -138,7 +140,7 @@ class _Reader:
             key, here = key_node.value, (*path, key_node.value)
             if key in values:
                 self._problem(
-                    line, here, f"{key_text(here)} is already set in line {lines[key]}: keep one"
+                    line, (), f"{key_text(here)} is already set in line {lines[key]}: keep one"
                 )
                 continue
             lines[key] = line
