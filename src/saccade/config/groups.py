@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -51,7 +52,11 @@ def _split(value: object) -> object:
 
 Seconds = Annotated[float, Unit("seconds")]
 Name = Annotated[str, Field(pattern=NAME_PATTERN), Hint("a name of a-z, 0-9, - and _")]
-Words = Annotated[tuple[str, ...], BeforeValidator(_split), Hint("a list of words")]
+#: How JSON Schema sees a list that may be written as one word or `a, b`.
+_LIST_OR_TEXT = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
+)
+Words = Annotated[tuple[str, ...], BeforeValidator(_split), _LIST_OR_TEXT, Hint("a list of words")]
 
 #: Short names for onnxruntime's execution providers.
 PROVIDERS = {
@@ -84,6 +89,7 @@ def _provider_names(value: object) -> object:
 Providers = Annotated[
     tuple[str, ...],
     BeforeValidator(_provider_names),
+    _LIST_OR_TEXT,
     Hint("a list of " + ", ".join(PROVIDERS)),
 ]
 

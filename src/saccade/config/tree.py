@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from saccade.config.groups import (
     CameraDefaults,
@@ -103,9 +103,23 @@ Source = Annotated[
     SecretUrl,
     BeforeValidator(_number_as_text),
     AfterValidator(_readable_source),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}),
     Hint("a URL, a webcam's number, or the path of a file or folder"),
 ]
-InputSize = Annotated[tuple[int, int], BeforeValidator(_size), Hint("a side, or width x height")]
+InputSize = Annotated[
+    tuple[int, int],
+    BeforeValidator(_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer"},
+                {"type": "string", "pattern": r"^\d{1,5}(x\d{1,5})?$"},
+                {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
+            ]
+        }
+    ),
+    Hint("a side, or width x height"),
+]
 Labels = Annotated[
     str | tuple[str, ...],
     BeforeValidator(_labels),
@@ -217,10 +231,15 @@ class Settings(Group):
     camera: CameraDefaults = CameraDefaults()
     inference: Inference = Inference()
     cameras: Mapping[Name, CameraEntry] = {}
+    """Cameras by id. Any key of `camera` may be said again for one camera."""
     models: Mapping[Name, ModelEntry] = {}
+    """Models by name. `saccade models` installs some."""
     hosts: Mapping[Name, HostEntry] = {}
+    """Processes that hold models, by name. `default` always exists; a further one keeps a model
+    that may crash or block away from the others."""
     storage: Storage = Storage()
     webhooks: Mapping[Name, WebhookEntry] = {}
+    """Receivers of events, by name."""
     supervisor: Supervisor = Supervisor()
     logging: Logging = Logging()
     catalogue: Catalogue = Catalogue()
