@@ -124,6 +124,7 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     restart_budget: int = 5  # deaths in a row before a first good answer
     hang_seconds: float = 10.0
     stop_seconds: float = 4.5
+    gpu_poll_seconds: float = 5.0
     log_max_bytes: int = 10 * 1024 * 1024
     log_level: str = "INFO"
 
