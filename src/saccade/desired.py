@@ -144,3 +144,9 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     pages: bool = True
     demo: bool = False
     remove_data_on_exit: bool = False
+    #: What the server needs to resolve a camera that is added while it runs: the settings with
+    #: their secrets (`config.pack`), the folder relative paths start from, and the machine.
+    settings: bytes = b""
+    base_dir: str = ""
+    cores: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)

@@ -153,7 +153,7 @@ def without_secrets(desired: Desired, role: str) -> Desired:
     if role in {"server", "router", "worker"}:
         return desired
     storage = msgspec.structs.replace(desired.storage, url="")
-    return msgspec.structs.replace(desired, storage=storage, cameras=(), webhooks=())
+    return msgspec.structs.replace(desired, storage=storage, cameras=(), webhooks=(), settings=b"")
 
 
 def trim_log(path: Path, most_bytes: int) -> None:

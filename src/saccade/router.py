@@ -21,8 +21,10 @@ from saccade.cameras.episodes import Episode, EpisodeKind, Episodes
 from saccade.desired import Desired
 from saccade.engine import wire
 from saccade.storage.database import Database
-from saccade.storage.events import EventStore, NewEvent
-from saccade.storage.retention import RetentionClass, purge
+from saccade.storage.events import EventStore, NewEvent, Sink
+from saccade.storage.registry import RetentionClass
+from saccade.storage.retention import RetentionPolicy, purge
+from saccade.storage.tables import metadata
 from saccade.telemetry.board import Page, RouterWord, Word
 from saccade.types import CameraId, Severity
 
@@ -199,23 +201,22 @@ class Router:
         self._page.add(RouterWord.COMMITS)
         self._page.add(RouterWord.EVENTS, len(events))
 
-    def _sinks(self) -> dict[str, tuple[str, ...]]:
-        return {hook.name: hook.kinds for hook in self._desired.webhooks}
+    def _sinks(self) -> list[Sink]:
+        return [Sink(hook.name, frozenset(hook.kinds)) for hook in self._desired.webhooks]
 
     def _purge(self) -> None:
         storage = self._desired.storage
         self._purge_at = time.monotonic() + storage.purge_seconds
-        day = 86400.0
-        policy = {
-            RetentionClass.EVENT: storage.event_days * day,
-            RetentionClass.OUTBOX: storage.outbox_days * day,
-        }
+        policy = RetentionPolicy({
+            RetentionClass.EVENT: storage.event_days, RetentionClass.OUTBOX: storage.outbox_days,
+            RetentionClass.SESSION: 0.0,
+        })
         try:
-            gone = purge(self._database, policy, now_wall=time.time(), limit=PURGE_ROWS)
+            gone = purge(self._database, metadata, policy, now_wall=time.time(), limit=PURGE_ROWS)
         except Exception:  # noqa: BLE001 - tried again at the next turn
             log.exception("the purge failed")
             return
-        if any(gone.values()):
+        if gone:
             log.info("purged", extra=gone)
             if max(gone.values()) >= PURGE_ROWS:  # there is more
                 self._purge_at = time.monotonic() + 1.0

@@ -208,7 +208,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag="happened"):
     message: str
     camera: str | None = None
     model: str | None = None
-    data: dict[str, str | int | float | None] = {}
+    data: dict[str, str | int | float | None] = {}  # noqa: RUF012 - msgspec copies it
 
 
 FromChild = ModelFact | CameraFact | Good | Wanted | Need

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from saccade.assemble import Rows, checked_camera, reassemble
 from saccade.desired import Desired
-from saccade.errors import Conflict, NotFound
-from saccade.resolve import camera_row, rebuild
-from saccade.server.tree import TreeView
 from saccade.engine import wire
+from saccade.errors import Conflict, NotFound
+from saccade.server.tree import TreeView
 from saccade.storage.catalog import Catalog, PutMode, Shelf
 from saccade.storage.database import Database
 
@@ -25,8 +25,8 @@ class Things:
 
     def __init__(self, desired: Desired, tree: TreeView, database: Database) -> None:
         self._desired, self._tree = desired, tree
+        self._database = database
         self._cameras = Catalog(database, Shelf.CAMERAS)
-        self._models = Catalog(database, Shelf.MODELS)
 
     def add_camera(self, camera_id: str, row: Mapping[str, object]) -> None:
         """Store a camera and start it.
@@ -38,8 +38,8 @@ class Things:
         if any(c.id == camera_id for c in self._tree.state.cameras):
             raise Conflict(f"camera {camera_id!r} exists already",
                            fix="choose another id, or remove it first")
-        checked = camera_row(camera_id, row, self._desired)
-        self._cameras.put(camera_id, checked, mode=PutMode.CREATE, now_wall=time.time())
+        checked_camera(self._desired, Rows.read(self._database), camera_id, row)
+        self._cameras.put(camera_id, row, mode=PutMode.CREATE, now_wall=time.time())
         self.apply()
 
     def change_camera(self, camera_id: str, row: Mapping[str, object]) -> None:
@@ -50,8 +50,8 @@ class Things:
         """
         self._must_be_ours(camera_id)
         merged = {**self._cameras.get(camera_id).spec, **row}
-        checked = camera_row(camera_id, merged, self._desired)
-        self._cameras.put(camera_id, checked, mode=PutMode.REPLACE, now_wall=time.time())
+        checked_camera(self._desired, Rows.read(self._database), camera_id, merged)
+        self._cameras.put(camera_id, merged, mode=PutMode.REPLACE, now_wall=time.time())
         self.apply()
 
     def remove_camera(self, camera_id: str) -> None:
@@ -62,10 +62,7 @@ class Things:
 
     def apply(self) -> None:
         """Tell the supervisor what the settings and the database want now."""
-        cameras, models = rebuild(
-            self._desired, {r.name: r.spec for r in self._cameras.list()},
-            {r.name: r.spec for r in self._models.list()},
-        )
+        cameras, models = reassemble(self._desired, Rows.read(self._database))
         self._tree.tell(wire.Wanted(cameras, models))
 
     def _must_be_ours(self, camera_id: str) -> None:
