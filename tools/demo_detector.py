@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 STRIDES = (8, 16, 32)
 HEIGHT, WIDTH = 192, 320
@@ -32,7 +32,7 @@ class Sep(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c_in, h, w) to (b, c_out, h / stride, w / stride)."""
         y = self.body(x)
-        return F.relu(x + y if self.adds else y)
+        return functional.relu(x + y if self.adds else y)
 
 
 def _lateral(c_in: int, c_out: int) -> nn.Sequential:
@@ -58,7 +58,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, width, h, w) to (b, 4 + classes, h * w): distances in strides, then logits."""
-        return torch.cat([F.softplus(self.sides(x)), self.scores(x)], 1).flatten(2)
+        return torch.cat([functional.softplus(self.sides(x)), self.scores(x)], 1).flatten(2)
 
 
 class DemoDetector(nn.Module):
@@ -97,8 +97,12 @@ class DemoDetector(nn.Module):
         c8 = self.at8(self.stem(images))
         c16 = self.at16(c8)
         p32 = self.into32(self.at32(c16))
-        p16 = self.join16(self.into16(c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest"))
-        p8 = self.join8(self.into8(c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest"))
+        p16 = self.join16(
+            self.into16(c16) + functional.interpolate(p32, scale_factor=2.0, mode="nearest")
+        )
+        p8 = self.join8(
+            self.into8(c8) + functional.interpolate(p16, scale_factor=2.0, mode="nearest")
+        )
         found = torch.cat(
             [head(level) for head, level in zip(self.heads, (p8, p16, p32), strict=True)], 2
         )
@@ -182,7 +186,7 @@ def loss(model: DemoDetector, images: Tensor, truth: Tensor, labels: Tensor) -> 
     its_label = labels.clamp(min=0).gather(1, owner)
     wanted.scatter_(2, its_label[..., None], target[..., None])
     total = target.sum().clamp(min=1.0)
-    by_score = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
+    by_score = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
     its_box = truth.gather(1, owner[..., None].expand(-1, -1, 4))
     giou = overlap(boxes[has], its_box[has])[1]
     by_box = ((1.0 - giou) * target[has]).sum() / total

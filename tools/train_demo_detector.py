@@ -165,7 +165,11 @@ def train(samples: list[Sample], *, steps: int, batch: int, seed: int) -> DemoDe
     began = time.monotonic()
     for step in range(steps):
         share = (step - warm) / max(1, steps - warm)
-        rate = top * (step + 1) / warm if step < warm else top * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+        rate = (
+            top * (step + 1) / warm
+            if step < warm
+            else top * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+        )
         for group in optimiser.param_groups:
             group["lr"] = rate
         if len(order) < batch:
@@ -179,7 +183,9 @@ def train(samples: list[Sample], *, steps: int, batch: int, seed: int) -> DemoDe
         optimiser.step()
         decay = min(0.995, (step + 1) / (step + 10))
         with torch.no_grad():
-            for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
+            for kept, new in zip(
+                mean.state_dict().values(), model.state_dict().values(), strict=True
+            ):
                 if kept.is_floating_point():
                     kept.lerp_(new, 1 - decay)
                 else:
@@ -265,14 +271,17 @@ def measure(path: Path, samples: list[Sample]) -> tuple[float, float, dict[str, 
             sure = np.flatnonzero(rows[:, 4 + label] > 0.01)
             for row in kept_by_nms(corners[sure], rows[sure, 4 + label]):
                 x0, y0, x1, y1 = (float(v) for v in corners[sure[row]])
+                box = [x0, y0, x1 - x0, y1 - y0]
+                score = float(rows[sure[row], 4 + label])
                 found.append(
-                    {"image_id": number, "category_id": label + 1, "bbox": [x0, y0, x1 - x0, y1 - y0],
-                     "score": float(rows[sure[row], 4 + label])}
-                )  # fmt: skip
+                    {"image_id": number, "category_id": label + 1, "bbox": box, "score": score}
+                )
     kinds = [{"id": n, "name": name} for n, name in enumerate(CLASS_NAMES, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO({"images": images, "annotations": truths, "categories": kinds})
-        counted = COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=lambda *_: None)
+        counted = COCOeval_faster(
+            truth, truth.loadRes(found), "bbox", print_function=lambda *_: None
+        )
         counted.evaluate()
         counted.accumulate()
         counted.summarize()
@@ -352,7 +361,9 @@ def main() -> None:
         reproduce=f"python tools/train_demo_detector.py --steps {args.steps} --batch {args.batch} "
         f"--threads {args.threads} --seed {args.seed}",
     )
-    (args.out / "kiosk_demo.json").write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    (args.out / "kiosk_demo.json").write_bytes(
+        msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    )
     print(msgspec.json.format(msgspec.json.encode(card), indent=2).decode(), flush=True)
 
 

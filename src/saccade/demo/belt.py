@@ -14,6 +14,7 @@ from saccade.demo.drawing import (
     Light,
     Picture,
     cloud,
+    floats,
     ground,
     mix,
     pick,
@@ -26,7 +27,13 @@ _RAIL = 0.045  # height of each metal rail
 #: The belt's pattern repeats after this share of the picture's height.
 _PITCH = 0.5
 
-_RUBBERS: tuple[Colour, ...] = ((62, 60, 58), (74, 66, 56), (66, 72, 58), (84, 80, 76), (52, 50, 50))
+_RUBBERS: tuple[Colour, ...] = (
+    (62, 60, 58),
+    (74, 66, 56),
+    (66, 72, 58),
+    (84, 80, 76),
+    (52, 50, 50),
+)
 _PANELS: tuple[Colour, ...] = (
     (96, 128, 44), (122, 92, 34), (84, 74, 66), (150, 146, 136), (70, 120, 70), (112, 66, 48),
 )  # fmt: skip
@@ -57,7 +64,7 @@ class Backdrop:
         start = (-moved_px) % self.pitch_px
         left = int(start)
         # Half a pixel of belt matters: whole steps only would make it tremble.
-        shift = np.float32([[1, 0, left - start], [0, 1, 0]])
+        shift = floats([[1.0, 0.0, left - start], [0.0, 1.0, 0.0]])
         cut = cv2.warpAffine(
             self.belt[:, left : left + wide + 1], shift, (wide + 1, high), flags=cv2.INTER_LINEAR
         )
@@ -71,13 +78,13 @@ def _brushed(rng: np.random.Generator, height: int, width: int, tone: Colour) ->
     streaks = cv2.GaussianBlur(streaks, (0, 0), sigmaX=14, sigmaY=0.4) * 2.6
     round_off = np.sin(np.linspace(0.25, math.pi - 0.15, height)).astype(np.float32)[:, None]
     sheen = 0.55 + 0.55 * round_off
-    return np.asarray((np.float32(tone) + streaks[..., None]) * sheen[..., None], np.float32)
+    return np.asarray((floats(tone) + streaks[..., None]) * sheen[..., None], np.float32)
 
 
 def _belt_pattern(rng: np.random.Generator, height: int, pitch: int, width: int) -> Picture:
     """Return rubber with cleats, worn and dusty; repeats along x after `pitch`."""
     rubber = pick(rng, _RUBBERS)
-    tile = np.zeros((height, pitch, 3), np.float32) + np.float32(rubber)
+    tile = np.zeros((height, pitch, 3), np.float32) + floats(rubber)
     style = int(rng.integers(3))
     fine = np.tile(rng.normal(0, 3.4, (height, pitch)).astype(np.float32), (1, 3))
     fine = cv2.GaussianBlur(fine, (0, 0), 0.7)[:, pitch : 2 * pitch]
@@ -93,9 +100,9 @@ def _belt_pattern(rng: np.random.Generator, height: int, pitch: int, width: int)
     elif style == 1:  # chevrons
         y = np.abs(np.arange(height, dtype=np.float32) - height / 2)[:, None]
         phase = np.mod(x[None] + y * 0.55, pitch / 3) / max(unit, 0.2)
-        tile += (15 * np.exp(-(((phase - 8) / 2.2) ** 2)) - 15 * np.exp(-(((phase - 12) / 2.4) ** 2)))[
-            ..., None
-        ]
+        tile += (
+            15 * np.exp(-(((phase - 8) / 2.2) ** 2)) - 15 * np.exp(-(((phase - 12) / 2.4) ** 2))
+        )[..., None]
     else:  # a fine diamond grip
         y = np.arange(height, dtype=np.float32)[:, None]
         turns = round(pitch / (9 * max(unit, 0.2)))
@@ -107,7 +114,13 @@ def _belt_pattern(rng: np.random.Generator, height: int, pitch: int, width: int)
     away = np.abs(np.linspace(-1, 1, height, dtype=np.float32))[:, None, None]
     wide = wide * (1.05 - 0.42 * away**5)  # darker under the rails
     for y in (round(height * 0.045), round(height * 0.955)):
-        cv2.line(wide, (0, y), (wide.shape[1], y), mix(rubber, (70, 200, 235), 0.55), max(1, round(2 * unit)))
+        cv2.line(
+            wide,
+            (0, y),
+            (wide.shape[1], y),
+            mix(rubber, (70, 200, 235), 0.55),
+            max(1, round(2 * unit)),
+        )
     return np.asarray(np.clip(wide, 0, 255), np.uint8)
 
 
@@ -123,7 +136,9 @@ def _recycling_sign(canvas: Picture, centre: tuple[int, int], radius: int, colou
         along = (centre[0] + radius * math.cos(tip), centre[1] + radius * math.sin(tip))
         inner = (centre[0] + radius * 0.55 * math.cos(at), centre[1] + radius * 0.55 * math.sin(at))
         outer = (centre[0] + radius * 1.45 * math.cos(at), centre[1] + radius * 1.45 * math.sin(at))
-        cv2.fillPoly(canvas, [np.array([along, inner, outer]).astype(np.int32)], colour, cv2.LINE_AA)
+        cv2.fillPoly(
+            canvas, [np.array([along, inner, outer]).astype(np.int32)], colour, cv2.LINE_AA
+        )
 
 
 def _panel(rng: np.random.Generator, width: int, height: int) -> Picture:
@@ -138,23 +153,41 @@ def _panel(rng: np.random.Generator, width: int, height: int) -> Picture:
     sign = max(3, round(top * 0.26))
     _recycling_sign(still, (round(height * 0.12), round(middle)), sign, ink)
     text_at = (round(height * 0.55), middle)
-    write(still, "BOTTLES  CANS  CARTONS", text_at, size_px=top * 0.27, room_px=height * 0.62, colour=ink)
+    write(
+        still,
+        "BOTTLES  CANS  CARTONS",
+        text_at,
+        size_px=top * 0.27,
+        room_px=height * 0.62,
+        colour=ink,
+    )
     # A small display and a status lamp to the right.
     x1, x0 = width - round(height * 0.06), width - round(height * 0.46)
     y0, y1 = round(top * 0.22), round(top * 0.82)
     cv2.rectangle(still, (x0, y0), (x1, y1), mix(paint, (10, 10, 10), 0.8), -1, cv2.LINE_AA)
-    cv2.rectangle(still, (x0, y0), (x1, y1), mix(paint, (200, 200, 200), 0.35), max(1, height // 240))
+    cv2.rectangle(
+        still, (x0, y0), (x1, y1), mix(paint, (200, 200, 200), 0.35), max(1, height // 240)
+    )
     write(
         still, "INSERT ITEM", ((x0 + x1) / 2, (y0 + y1) / 2), size_px=top * 0.2,
         room_px=(x1 - x0) * 0.8, colour=(150, 226, 150),
     )  # fmt: skip
-    cv2.circle(still, (x0 - round(height * 0.05), round(middle)), max(2, round(top * 0.09)), (90, 220, 90), -1, cv2.LINE_AA)
+    cv2.circle(
+        still,
+        (x0 - round(height * 0.05), round(middle)),
+        max(2, round(top * 0.09)),
+        (90, 220, 90),
+        -1,
+        cv2.LINE_AA,
+    )
 
     low = round(height * (BELT_BOTTOM + _RAIL))
-    still[low:] = np.float32(mix(paint, (30, 30, 30), 0.72)).astype(np.uint8)
+    still[low:] = floats(mix(paint, (30, 30, 30), 0.72)).astype(np.uint8)
     step, strip = round(height * 0.06), max(3, round((height - low) * 0.34))
     for x in range(-step, width + step, step * 2):
-        shape = np.array([[x, low + strip], [x + step, low + strip], [x + step + strip, low], [x + strip, low]])
+        shape = np.array(
+            [[x, low + strip], [x + step, low + strip], [x + step + strip, low], [x + strip, low]]
+        )
         cv2.fillPoly(still, [shape.astype(np.int32)], (48, 188, 232), cv2.LINE_AA)
     return still
 
@@ -166,7 +199,7 @@ def _lamp(rng: np.random.Generator, width: int, height: int, light: Light) -> Pi
     away = np.hypot((x - cx) / width, (y - cy) / width)
     gain = float(rng.uniform(1.0, 1.32)) * (1.08 - float(rng.uniform(0.25, 0.65)) * away**2)
     warm = float(rng.uniform(-0.07, 0.07))
-    tint = np.float32([1 - warm, 1.0, 1 + warm])
+    tint = floats([1 - warm, 1.0, 1 + warm])
     return np.asarray(np.clip(gain[..., None] * tint * 128, 0, 255), np.uint8)
 
 

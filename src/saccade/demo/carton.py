@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from saccade.demo.drawing import (
     Picture,
     bar_code,
     cloud,
+    floats,
     ground,
     mix,
     pick,
@@ -31,6 +33,9 @@ _RIM_MM = 8.0
 
 Point = tuple[float, float]
 Quad = tuple[Point, Point, Point, Point]
+Normal = tuple[float, float, float]
+_Face = tuple[Picture, Quad, Normal]
+_ROOF_NORMAL: Normal = (0.58, 0.0, 0.81)
 
 
 def _front_art(rng: np.random.Generator, width: int, height: int) -> Picture:
@@ -42,7 +47,8 @@ def _front_art(rng: np.random.Generator, width: int, height: int) -> Picture:
     x = np.arange(width + 1)
     wave = split + height * 0.05 * np.sin(x / width * 2 * math.pi + rng.uniform(0, 6))
     hill = np.concatenate(
-        [np.stack([x, wave], 1), [[width, height], [0, height]]] if rng.random() < 0.6
+        [np.stack([x, wave], 1), [[width, height], [0, height]]]
+        if rng.random() < 0.6
         else [np.stack([x, wave], 1), [[width, 0], [0, 0]]]
     ).astype(np.int32)
     cv2.fillPoly(art, [hill], base, cv2.LINE_AA)
@@ -64,7 +70,9 @@ def _front_art(rng: np.random.Generator, width: int, height: int) -> Picture:
     shine = (middle[0] - big // 3, middle[1] - big // 3)
     cv2.circle(art, shine, max(1, big // 4), mix(fruit, (255, 255, 255), 0.5), -1, cv2.LINE_AA)
     leaf = (middle[0] + big // 2, middle[1] - big)
-    cv2.ellipse(art, leaf, (max(2, big // 2), max(1, big // 5)), -30, 0, 360, _LEAF, -1, cv2.LINE_AA)
+    cv2.ellipse(
+        art, leaf, (max(2, big // 2), max(1, big // 5)), -30, 0, 360, _LEAF, -1, cv2.LINE_AA
+    )
     box = (round(width * 0.14), round(height * 0.88), round(width * 0.86), round(height * 0.96))
     ink = mix(base, (60, 60, 60), 0.5) if art[box[1], box[0]].sum() > 600 else pick(rng, INKS)
     small_print(art, rng, box, line_px=max(2, height // 90), colour=ink)
@@ -78,7 +86,9 @@ def _side_art(rng: np.random.Generator, width: int, height: int, base: Colour) -
     box = (round(width * 0.18), round(height * 0.12), round(width * 0.82), round(height * 0.55))
     small_print(art, rng, box, line_px=max(2, height // 60), colour=ink)
     bar_code(
-        art, rng, (round(width * 0.2), round(height * 0.68), round(width * 0.8), round(height * 0.9))
+        art,
+        rng,
+        (round(width * 0.2), round(height * 0.68), round(width * 0.8), round(height * 0.9)),
     )
     return art
 
@@ -89,24 +99,21 @@ def _laid(art: Picture, quad: Quad, scale: float, shape: tuple[int, int]) -> tup
     Upright art has its top at the carton's top, which lies towards +x.
     """
     height, width = art.shape[:2]
-    source = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
-    target = np.float32(quad) * np.float32(scale)
+    source = floats([[0, 0], [width, 0], [width, height], [0, height]])
+    target = floats(quad) * floats(scale)
     turn = cv2.getPerspectiveTransform(source, target)
     size = (shape[1], shape[0])
-    face = cv2.warpPerspective(art, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    face = cv2.warpPerspective(
+        art, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     fixed = np.round(target * 256).astype(np.int32)  # fillPoly's fixed point: 8 bits of fraction
     where = np.zeros(shape, np.uint8)
     cv2.fillPoly(where, [fixed], 255, cv2.LINE_AA, 8)
     return face.astype(np.float32), where.astype(np.float32) / np.float32(255)
 
 
-def _paint_gable(
-    colour: Floats,
-    rng: np.random.Generator,
-    roof: Quad,
-    *,
-    scale: float,
-    shade: float,
+def _paint_cap(
+    colour: Floats, rng: np.random.Generator, roof: Quad, *, scale: float, shade: float
 ) -> None:
     """Draw the screw cap, if this carton has one, on its front roof. In place."""
     if rng.random() > 0.6:
@@ -121,6 +128,83 @@ def _paint_gable(
         cv2.ellipse(colour, at, ellipse, 0, 0, 360, tint, -1, cv2.LINE_AA)
 
 
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """The faces of a carton that lies with its top towards +x, in millimetres on its canvas."""
+
+    width: float
+    height: float
+    depth: float  # of the side, foreshortened
+    down: bool  # the side that shows is at +y, else at -y
+    size: tuple[float, float]  # of the canvas: across, along
+    front: Quad
+    side: Quad
+    roof: Quad
+    seal: Quad
+    fold: Quad
+
+
+def _box(rng: np.random.Generator) -> _Box:
+    """Choose a carton's proportions and lay its faces out in oblique projection."""
+    width = float(rng.uniform(66, 92))
+    height = float(width * rng.uniform(1.45, 1.95))
+    depth = float(width * rng.uniform(0.24, 0.42))
+    gable, fin = float(width * rng.uniform(0.36, 0.46)), float(rng.uniform(10, 14))
+    down = bool(rng.random() < 0.5)
+    rim, tall = _RIM_MM, width + depth
+    x0, x1 = rim, rim + height
+    x2, x3 = x1 + gable, x1 + gable + fin
+    near, far = (rim, rim + width) if down else (rim + tall, rim + depth)
+    push = depth if down else -depth  # from the front's edge to the side's
+    # Upright art's left is at -y after the turn (top towards +x), so left is always the lower y.
+    low, high = min(near, far), max(near, far)
+    ridge_low, ridge_high = low + push / 2, high + push / 2
+    outer = far + push
+    tip = far + push / 2  # the fold ends in a point; a millimetre there keeps the mapping regular
+    return _Box(
+        width=width,
+        height=height,
+        depth=depth,
+        down=down,
+        size=(tall + 2 * rim, height + gable + fin + 2 * rim),
+        front=((x1, low), (x1, high), (x0, high), (x0, low)),
+        side=((x1, far), (x1, outer), (x0, outer), (x0, far)),
+        roof=((x2, ridge_low), (x2, ridge_high), (x1, high), (x1, low)),
+        seal=((x3, ridge_low), (x3, ridge_high), (x2, ridge_high), (x2, ridge_low)),
+        fold=((x2, tip), (x2, tip + math.copysign(1.0, push)), (x1, outer), (x1, far)),
+    )
+
+
+def _faces(rng: np.random.Generator, box: _Box, scale: float) -> tuple[_Face, ...]:
+    """Print the carton: each face's art, place and unit normal, in the order they are painted."""
+    high = max(8, round(box.height * scale))
+    art = _front_art(rng, max(8, round(box.width * scale)), high)
+    base, top = _colour_at(art, round(art.shape[0] * 0.98)), _colour_at(art, 1)
+    flank = _side_art(rng, max(8, round(box.depth * 2 * scale)), high, base)
+    seal = ground(24, 96, mix(top, (235, 235, 235), 0.35))
+    for y in range(4, 24, 6):  # the crimp of the seal
+        cv2.line(seal, (0, y), (96, y), mix(top, (120, 120, 120), 0.5), 1, cv2.LINE_AA)
+    outward = 1.0 if box.down else -1.0
+    return (
+        (flank, box.side, (0.0, outward * 0.90, 0.43)),
+        (ground(24, 24, mix(top, base, 0.3)), box.fold, (0.35, outward * 0.88, 0.32)),
+        (ground(24, 48, top), box.roof, _ROOF_NORMAL),
+        (seal, box.seal, (0.15, 0.0, 0.98)),
+        (art, box.front, (0.0, 0.0, 1.0)),
+    )
+
+
+def _colour_at(art: Picture, row: int) -> Colour:
+    """Return the colour near the left edge of that row."""
+    blue, green, red = (float(c) for c in art[row, 2])
+    return blue, green, red
+
+
+def _shade(light: Light, normal: Normal) -> float:
+    """Return how bright card with that normal is."""
+    return 0.40 + 0.68 * float(light.on(*normal))
+
+
 def draw_carton(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> Drawing:
     """Draw a gable-top carton: front and one side face, roof, and the sealed fin on top.
 
@@ -130,66 +214,28 @@ def draw_carton(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> 
         px_per_mm: size of the drawing.
     """
     scale = px_per_mm
-    width = float(rng.uniform(66, 92))
-    height = float(width * rng.uniform(1.45, 1.95))
-    depth = float(width * rng.uniform(0.24, 0.42))  # of the side, foreshortened
-    gable, fin = float(width * rng.uniform(0.36, 0.46)), float(rng.uniform(10, 14))
-    down = bool(rng.random() < 0.5)  # the side that shows is at +y, else at -y
-
-    rim, tall = _RIM_MM, width + depth
-    shape = (math.ceil((tall + 2 * rim) * scale), math.ceil((height + gable + fin + 2 * rim) * scale))
-    x0, x1 = rim, rim + height
-    x2, x3 = x1 + gable, x1 + gable + fin
-    near, far = (rim, rim + width) if down else (rim + tall, rim + depth)
-    push = depth if down else -depth  # from the front's edge to the side's
-    # Upright art's left is at -y after the turn (top towards +x), so left is always the lower y.
-    low, high = min(near, far), max(near, far)
-    ridge_low, ridge_high = low + push / 2, high + push / 2
-    front: Quad = ((x1, low), (x1, high), (x0, high), (x0, low))
-    roof: Quad = ((x2, ridge_low), (x2, ridge_high), (x1, high), (x1, low))
-    seal: Quad = ((x3, ridge_low), (x3, ridge_high), (x2, ridge_high), (x2, ridge_low))
-    outer = far + push
-    side: Quad = ((x1, far), (x1, outer), (x0, outer), (x0, far))
-    tip = far + push / 2  # the fold ends in a point; a millimetre there keeps the mapping regular
-    fold: Quad = ((x2, tip), (x2, tip + math.copysign(1.0, push)), (x1, outer), (x1, far))
-
-    art = _front_art(rng, max(8, round(width * scale)), max(8, round(height * scale)))
-    base: Colour = tuple(float(c) for c in art[round(art.shape[0] * 0.98), 2])  # type: ignore[assignment]
-    top: Colour = tuple(float(c) for c in art[1, 2])  # type: ignore[assignment]
-    flank = _side_art(rng, max(8, round(depth * 2 * scale)), max(8, round(height * scale)), base)
-    roof_art = ground(24, 48, top)
-    seal_art = ground(24, 96, mix(top, (235, 235, 235), 0.35))
-    for y in range(4, 24, 6):  # the crimp of the seal
-        cv2.line(seal_art, (0, y), (96, y), mix(top, (120, 120, 120), 0.5), 1, cv2.LINE_AA)
-
-    outward = 1.0 if down else -1.0
-    faces: tuple[tuple[Picture, Quad, tuple[float, float, float]], ...] = (
-        (flank, side, (0.0, outward * 0.90, 0.43)),
-        (ground(24, 24, mix(top, base, 0.3)), fold, (0.35, outward * 0.88, 0.32)),
-        (roof_art, roof, (0.58, 0.0, 0.81)),
-        (seal_art, seal, (0.15, 0.0, 0.98)),
-        (art, front, (0.0, 0.0, 1.0)),
-    )
+    box = _box(rng)
+    shape = (math.ceil(box.size[0] * scale), math.ceil(box.size[1] * scale))
     colour = np.zeros((*shape, 3), np.float32)
     cover = np.zeros(shape, np.float32)
-    roof_shade = 1.0
-    for picture, quad, normal in faces:
-        shade = 0.40 + 0.68 * float(light.on(*normal))
-        roof_shade = shade if quad is roof else roof_shade
+    for picture, quad, normal in _faces(rng, box, scale):
         face, where = _laid(picture, quad, scale, shape)
-        colour = colour * (1 - where[..., None]) + face * shade * where[..., None]
+        lit = face * _shade(light, normal)
+        colour = floats(colour * (1 - where[..., None]) + lit * where[..., None])
         cover = np.maximum(cover, where)
-    for edge, tone in (((front[0], front[1]), 0.25), ((roof[0], roof[1]), 0.35), ((side[0], side[3]), 0.3)):
-        ends = [tuple(round(v * scale) for v in point) for point in edge]
+    for start, end, tone in (  # worn edges
+        (box.front[0], box.front[1], 0.25),
+        (box.roof[0], box.roof[1], 0.35),
+        (box.side[0], box.side[3], 0.3),
+    ):
+        ends = [tuple(round(v * scale) for v in point) for point in (start, end)]
         veil = np.zeros(shape, np.float32)
         cv2.line(veil, ends[0], ends[1], 1.0, max(1, round(0.9 * scale)), cv2.LINE_AA)
-        colour = colour * (1 - tone * veil[..., None])
-    _paint_gable(colour, rng, roof, scale=scale, shade=roof_shade)
+        colour = floats(colour * (1 - tone * veil[..., None]))
+    _paint_cap(colour, rng, box.roof, scale=scale, shade=_shade(light, _ROOF_NORMAL))
     # Card is never flat: a soft sheen from the lamp's side and a few dull patches.
     wear = cloud(rng, *shape, grain=max(6, round(15 * scale))) * float(rng.uniform(0.015, 0.045))
     slope = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None] * light.y
     slope = slope + np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :] * light.x
-    colour = colour * (1.0 + wear + 0.22 * slope)[..., None]
-    return Drawing(
-        np.asarray(np.clip(colour, 0, 255) * cover[..., None], np.float32), cover, cover
-    )
+    colour = floats(colour * (1.0 + wear + 0.22 * slope)[..., None])
+    return Drawing(floats(np.clip(colour, 0, 255) * cover[..., None]), cover, cover)

@@ -89,7 +89,9 @@ def _encode(
         stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
         if codec == "mpeg4":
             stream.bit_rate = _MPEG4_BITS
-        stream.gop_size = max(1, round(scene.fps * 2))  # a reader that joins waits two seconds at most
+        stream.gop_size = max(
+            1, round(scene.fps * 2)
+        )  # a reader that joins waits two seconds at most
         for index in range(count):
             picture, _ = scene.render(index)
             planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -68,6 +68,11 @@ class Drawing:
     mask: Floats
 
 
+def floats(values: ArrayLike) -> Floats:
+    """Return `values` as float32."""
+    return np.asarray(values, np.float32)
+
+
 def pick(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
     """Return one of `colours`, slightly off, as prints are."""
     blue, green, red = colours[int(rng.integers(len(colours)))]
@@ -105,6 +110,9 @@ def cloud(rng: np.random.Generator, height: int, width: int, *, grain: int) -> F
     """Return soft noise, (height, width) float32 about 0 with deviation about 1.
 
     Args:
+        rng: decides where the blobs are.
+        height: in pixels.
+        width: in pixels.
         grain: size of its blobs in pixels.
     """
     small = rng.normal(size=(height // grain + 3, width // grain + 3)).astype(np.float32)
@@ -153,9 +161,7 @@ def small_print(
         cv2.line(canvas, (x0, y), (end, y), colour, max(1, line_px // 2), cv2.LINE_AA)
 
 
-def bar_code(
-    canvas: Picture, rng: np.random.Generator, box: tuple[int, int, int, int]
-) -> None:
+def bar_code(canvas: Picture, rng: np.random.Generator, box: tuple[int, int, int, int]) -> None:
     """Draw a bar code on white into `box` (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
     cv2.rectangle(canvas, (x0, y0), (x1, y1), (240, 240, 240), -1)

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.demo.belt import BELT_BOTTOM, BELT_TOP, Backdrop, make_backdrop
-from saccade.demo.drawing import Floats, Light, Picture
-from saccade.demo.sprites import CLASS_NAMES, Label, Sprite, make_sprite
+from saccade.demo.belt import BELT_BOTTOM, BELT_TOP, make_backdrop
+from saccade.demo.drawing import Light, Picture
+from saccade.demo.sprites import CLASS_NAMES, Label, Sprite, make_sprite, place
 from saccade.errors import BadInput
 
-__all__ = ["CLASS_NAMES", "KioskScene", "Label", "Truth"]
+__all__ = ["CLASS_NAMES", "MIN_VISIBLE", "KioskScene", "Label", "Truth"]
 
 #: An object of which less than this share is in the picture is not in the truth.
 MIN_VISIBLE = 0.40
@@ -94,7 +94,9 @@ class KioskScene:
         pitch = self._backdrop.pitch_px
         self._track_px = max(round(wanted / pitch), math.ceil(2 * width / pitch)) * pitch
         scale = height / 360.0 * float(rng.uniform(0.80, 1.02))  # pixels in a millimetre
-        self._objects = _fill_belt(rng, self._track_px, self._backdrop, light, scale, (width, height))
+        self._objects = _fill_belt(
+            rng, self._track_px, light=light, scale=scale, size=(width, height)
+        )
         self._flicker = (int(rng.integers(1, 4)), float(rng.uniform(0.0, 0.025)))
         self._soft = float(rng.uniform(0.0, 0.75))
         sigma = float(rng.uniform(1.0, 4.0))
@@ -133,9 +135,9 @@ class KioskScene:
             # The track is a circle; each object is taken at its place nearest to the picture.
             half = self._track_px / 2
             x = (placed.x_px + moved - self.width / 2 + half) % self._track_px - half
-            truth = _put(picture, placed.sprite, x + self.width / 2, placed.y_px)
-            if truth is not None:
-                truths.append(truth)
+            seen = place(picture, placed.sprite, x + self.width / 2, placed.y_px)
+            if seen is not None and seen.share >= MIN_VISIBLE:
+                truths.append(Truth(placed.sprite.label, seen.box_px))
         truths.sort(key=lambda truth: truth.box_px)
         return self._as_seen(picture, step), truths
 
@@ -161,12 +163,7 @@ def _light(rng: np.random.Generator) -> Light:
 
 
 def _fill_belt(
-    rng: np.random.Generator,
-    track_px: int,
-    backdrop: Backdrop,
-    light: Light,
-    scale: float,
-    size: tuple[int, int],
+    rng: np.random.Generator, track_px: int, *, light: Light, scale: float, size: tuple[int, int]
 ) -> tuple[_Placed, ...]:
     """Lay objects along the track, sometimes close, sometimes far apart, never on each other."""
     width, height = size
@@ -186,7 +183,9 @@ def _fill_belt(
         sprite = make_sprite(label, rng, light=light, angle_rad=angle, px_per_mm=shown)
         wide, high = sprite.extent_px
         gap = width * (
-            float(rng.uniform(0.015, 0.12)) if rng.random() < 0.35 else float(rng.uniform(0.2, 0.95))
+            float(rng.uniform(0.015, 0.12))
+            if rng.random() < 0.35
+            else float(rng.uniform(0.2, 0.95))
         )
         if placed and at + wide + gap > track_px - width * 0.02:
             return tuple(placed)
@@ -194,38 +193,3 @@ def _fill_belt(
         y = (top + bottom) / 2 + float(rng.uniform(-0.9, 0.9)) * free
         placed.append(_Placed(sprite, at + wide / 2, y))
         at += wide + gap
-
-
-def _put(picture: Picture, sprite: Sprite, x_px: float, y_px: float) -> Truth | None:
-    """Draw `sprite` centred at (x_px, y_px) into the picture; answer what is seen of it.
-
-    Returns:
-        The truth, or None when less than MIN_VISIBLE of it is in the picture.
-    """
-    high, wide = sprite.mask.shape
-    x, y = x_px - wide / 2, y_px - high / 2
-    left, top = math.floor(x), math.floor(y)
-    x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(picture.shape[1], left + wide + 1), min(picture.shape[0], top + high + 1)
-    if x0 >= x1 or y0 >= y1:
-        return None
-    shift = np.float32([[1, 0, x - x0], [0, 1, y - y0]])
-    size = (x1 - x0, y1 - y0)
-
-    def moved(layer: Floats) -> Floats:
-        out: Floats = cv2.warpAffine(layer, shift, size, flags=cv2.INTER_LINEAR)
-        return out
-
-    cover = moved(sprite.cover)[..., None]
-    area = picture[y0:y1, x0:x1]
-    blend = area * (1.0 - cover) + moved(sprite.colour)
-    np.clip(blend, 0, 255, out=blend)
-    area[:] = blend.astype(np.uint8)
-
-    seen = (moved(sprite.mask) > 0.5).astype(np.uint8)
-    if float(cv2.countNonZero(seen)) < MIN_VISIBLE * sprite.area_px:
-        return None
-    bx, by, bw, bh = cv2.boundingRect(seen)
-    return Truth(
-        sprite.label, (float(x0 + bx), float(y0 + by), float(x0 + bx + bw), float(y0 + by + bh))
-    )

@@ -19,6 +19,7 @@ from saccade.demo.drawing import (
     bar_code,
     bump,
     cloud,
+    floats,
     ground,
     mix,
     pick,
@@ -35,6 +36,7 @@ _CAPS: tuple[Colour, ...] = (
     (206, 110, 40), (60, 60, 214), (238, 240, 240), (70, 160, 60), (40, 150, 240), (60, 56, 54),
 )  # fmt: skip
 _METAL: Colour = (206, 204, 200)
+_CAP_MM = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def _surface(
     """Find the surface under each pixel of a solid whose radius follows `profile`.
 
     Args:
+        xs: millimetres from the foot along the axis, for each pixel.
+        ys: millimetres from the axis, for each pixel.
         profile: (places along the axis in mm, radius there in mm), both (n,).
         tilt: sine of the angle by which the far end leans to the camera; rings then look curved.
         scale: pixels in a millimetre; edges are one pixel soft.
@@ -115,25 +119,19 @@ def _wrapped(art: Picture, at: _Surface, *, start: float, scale: float, roll: fl
     return out
 
 
-def _band_art(
-    rng: np.random.Generator, length: float, radius: float, scale: float, words: tuple[str, ...]
-) -> Picture:
-    """Return printed art for half the way round: `length` mm by half the girth."""
-    width, height = max(8, round(length * scale)), max(8, round(math.pi * radius * scale))
-    base = pick(rng, GROUNDS)
-    ink = pick(rng, INKS)
-    other = pick(rng, GROUNDS)
-    art = ground(height, width, base)
+def _pattern(art: Picture, rng: np.random.Generator, *, ink: Colour, other: Colour) -> None:
+    """Print one of four patterns over the whole of `art`. In place."""
+    height, width = art.shape[:2]
     style = int(rng.integers(4))
     if style == 0:  # rings
         for share in (0.12, 0.2, 0.82):
             x = round(width * share)
             cv2.rectangle(art, (x, 0), (x + max(2, width // 22), height), ink, -1)
     elif style == 1:  # a wave along the axis
-        x = np.arange(width)
-        wave = height * (0.5 + 0.16 * np.sin(x / width * 2 * math.pi + rng.uniform(0, 6)))
+        steps = np.arange(width)
+        wave = height * (0.5 + 0.16 * np.sin(steps / width * 2 * math.pi + rng.uniform(0, 6)))
         for y, colour, thick in ((0.16, other, 0.16), (0.0, ink, 0.05)):
-            line = np.stack([x, wave + height * y], 1).astype(np.int32)
+            line = np.stack([steps, wave + height * y], 1).astype(np.int32)
             cv2.polylines(art, [line], False, colour, max(2, round(height * thick)), cv2.LINE_AA)
     elif style == 2:  # slanted bars
         step = max(6, width // 7)
@@ -143,6 +141,18 @@ def _band_art(
         cv2.rectangle(art, (round(width * 0.62), 0), (width, height), other, -1)
         x = round(width * 0.62)
         cv2.rectangle(art, (x - width // 40, 0), (x + width // 40, height), ink, -1)
+
+
+def _band_art(
+    rng: np.random.Generator, length: float, radius: float, scale: float, words: tuple[str, ...]
+) -> Picture:
+    """Return printed art for half the way round: `length` mm by half the girth."""
+    width, height = max(8, round(length * scale)), max(8, round(math.pi * radius * scale))
+    base = pick(rng, GROUNDS)
+    ink = pick(rng, INKS)
+    other = pick(rng, GROUNDS)
+    art = ground(height, width, base)
+    _pattern(art, rng, ink=ink, other=other)
     centre = (width * 0.5, height * 0.5)
     if rng.random() < 0.5:
         axes = (round(width * 0.36), round(height * 0.24))
@@ -183,11 +193,29 @@ def draw_can(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> Dra
     art = _band_art(rng, length - 16, radius, scale, _CAN_WORDS)
     colour = _wrapped(art, at, start=6, scale=scale, roll=float(rng.uniform(-0.18, 0.18)))
     bare = np.maximum(1 - smooth(4.5, 6.0, at.along), smooth(length - 10, length - 8.5, at.along))
-    colour = colour * (1 - bare[..., None]) + np.float32(_METAL) * bare[..., None]
+    colour = colour * (1 - bare[..., None]) + floats(_METAL) * bare[..., None]
 
+    colour = _as_metal(colour, at, rng, light=light, bare=bare, scale=scale)
+    plate, lid = _can_lid((xs - length) / (rim * tilt), ys / rim, rng, sharp=rim * tilt * scale)
+    colour = colour * (1 - lid[..., None]) + plate * lid[..., None]
+    cover = floats(np.maximum(at.inside, lid))
+    return Drawing(floats(np.clip(colour, 0, 255) * cover[..., None]), cover, cover)
+
+
+def _as_metal(
+    colour: Floats,
+    at: _Surface,
+    rng: np.random.Generator,
+    *,
+    light: Light,
+    bare: Floats,
+    scale: float,
+) -> Floats:
+    """Return printed `colour` as it shines on a can; `bare` (0..1) is where nothing is printed."""
     # Dents: the metal's mirror image of the room bends with them.
-    dent = cloud(rng, *xs.shape, grain=max(6, round(11 * scale))) * float(rng.uniform(0.01, 0.07))
-    seen = at.around + dent
+    grain = max(6, round(11 * scale))
+    dent = cloud(rng, *colour.shape[:2], grain=grain) * float(rng.uniform(0.01, 0.07))
+    seen = floats(at.around + dent)
     lamp = float(np.clip(light.y * 0.62, -0.7, 0.7))
     room = (
         0.40
@@ -199,12 +227,22 @@ def draw_can(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> Dra
     lit = (0.26 + 0.62 * light.on(at.nx, at.ny, at.nz)) * (0.55 + 0.75 * room)
     shine = 150 * bump(seen, lamp, 0.085) * (0.55 + 0.45 * bare) + 34 * room * bare
     colour = colour * lit[..., None] + shine[..., None]
-    colour *= (0.55 + 0.45 * smooth(0.0, 0.5, at.nz))[..., None]
+    return floats(colour * (0.55 + 0.45 * smooth(0.0, 0.5, at.nz))[..., None])
 
-    # The lid: an ellipse at the far end, with rim, tab and mouth.
-    ex, ey = (xs - length) / (rim * tilt), ys / rim
+
+def _can_lid(
+    ex: Floats, ey: Floats, rng: np.random.Generator, *, sharp: float
+) -> tuple[Floats, Floats]:
+    """Return a lid with rim, tab and mouth, and where it is.
+
+    Args:
+        ex: along the can, in lid radii from its centre, for each pixel.
+        ey: across the can, likewise.
+        rng: decides how the brushed metal is turned.
+        sharp: pixels in the lid's short radius; its edge is one pixel soft.
+    """
     reach = np.sqrt(ex * ex + ey * ey)
-    lid = np.clip((1.0 - reach) * rim * tilt * scale + 0.5, 0.0, 1.0)
+    lid = np.clip((1.0 - reach) * sharp + 0.5, 0.0, 1.0)
     sweep = np.arctan2(ey, ex) * 2.0 + float(rng.uniform(0, 6))
     plate = 176 + 34 * np.cos(sweep) + 12 * np.cos(sweep * 2.5)
     plate = plate - 70 * bump(reach, 0.84, 0.05) + 60 * bump(reach, 0.95, 0.05)
@@ -212,22 +250,17 @@ def draw_can(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> Dra
     tab = np.sqrt((ex * 2.2) ** 2 + ((ey + 0.10) * 1.9) ** 2)
     plate = plate - 96 * smooth(0.45, 0.75, mouth) + 44 * (1 - smooth(0.62, 0.72, tab))
     plate = plate - 90 * (1 - smooth(0.20, 0.28, np.abs(tab - 0.30))) * 0.6
-    plate_colour = np.clip(plate, 24, 255)[..., None] * (np.float32(_METAL) / 206.0)
-    colour = colour * (1 - lid[..., None]) + plate_colour * lid[..., None]
-    cover = np.maximum(at.inside, lid)
-    return Drawing(
-        np.asarray(np.clip(colour, 0, 255) * cover[..., None], np.float32),
-        np.asarray(cover, np.float32),
-        np.asarray(cover, np.float32),
-    )
+    return floats(np.clip(plate, 24, 255)[..., None] * (floats(_METAL) / 206.0)), floats(lid)
 
 
-def _bottle_profile(rng: np.random.Generator, length: float, radius: float) -> tuple[Floats, Floats]:
+def _bottle_profile(
+    rng: np.random.Generator, length: float, radius: float
+) -> tuple[Floats, Floats]:
     """Return the outline of a bottle: foot, ribbed body, shoulder, neck, collar, cap."""
     places = np.arange(0, length + 0.25, 0.5, dtype=np.float32)
     neck_r = float(rng.uniform(10.5, 12.5))
     cap_r = neck_r + float(rng.uniform(2.2, 3.4))
-    cap_from, neck_from = length - 15, length - float(rng.uniform(30, 36))
+    cap_from, neck_from = length - _CAP_MM, length - float(rng.uniform(30, 36))
     shoulder_from = length * float(rng.uniform(0.56, 0.66))
     radii = radius * (0.80 + 0.20 * smooth(0, 9, places))
     low, high = length * 0.10, length * 0.30
@@ -258,29 +291,17 @@ def draw_bottle(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> 
     crumple = cloud(rng, *xs.shape, grain=max(5, round(7 * scale)))
 
     # Clear plastic hides more towards its edge, where one looks through more of it.
-    tint = np.float32(pick(rng, _TINTS))
+    tint = floats(pick(rng, _TINTS))
     edge = 1.0 - at.nz
     cover = 0.30 + 0.42 * edge**1.6 + 0.03 * crumple
     body = tint * (lit * (0.86 + 0.05 * crumple) * (1.0 - 0.35 * edge))[..., None]
     wall = bump(np.abs(at.around), 0.93, 0.055)  # the dark line inside the rim
     body = body * (1.0 - 0.45 * wall[..., None])
 
-    cap_from = length - 15
-    label_from = length * float(rng.uniform(0.30, 0.34))
-    label_to = label_from + length * float(rng.uniform(0.20, 0.26))
-    art = _band_art(rng, label_to - label_from, radius, scale, _BOTTLE_WORDS)
-    paper = _wrapped(art, at, start=label_from, scale=scale, roll=float(rng.uniform(-0.2, 0.2)))
+    paper, on_label = _bottle_label(at, rng, length=length, radius=radius, scale=scale)
     paper = paper * (lit * (0.94 + 0.02 * crumple))[..., None]
-    on_label = smooth(label_from - 0.4, label_from + 0.4, at.along) * (
-        1 - smooth(label_to - 0.4, label_to + 0.4, at.along)
-    )
-    cap = np.float32(pick(rng, _CAPS))
-    angle = np.arcsin(np.clip(at.around, -1, 1))
-    knurl = 0.88 + 0.12 * np.cos(angle * 46.0) * (at.along < length - 3)
-    knurl = knurl * (1 - 0.5 * bump(at.along, cap_from + 2.6, 0.5))
-    lid = cap * (lit * knurl)[..., None]
-    on_cap = smooth(cap_from - 0.3, cap_from + 0.3, at.along)
-
+    lid, on_cap = _bottle_cap(at, rng, length=length)
+    lid = lid * lit[..., None]
     for layer, share in ((paper, on_label), (lid, on_cap)):
         body = body * (1 - share[..., None]) + layer * share[..., None]
         cover = cover * (1 - share) + 0.99 * share
@@ -295,8 +316,29 @@ def draw_bottle(rng: np.random.Generator, *, light: Light, px_per_mm: float) -> 
     glint = light.glint(at.nx, at.ny, at.nz, sharpness=60.0)
     added = clear * (165 * streak + 52 * through + 120 * glint) + (1 - clear) * 46 * glint
     colour = body * cover[..., None] + (added * at.inside)[..., None]
-    return Drawing(
-        np.asarray(np.clip(colour, 0, 255), np.float32),
-        np.asarray(cover, np.float32),
-        at.inside,
+    return Drawing(floats(np.clip(colour, 0, 255)), floats(cover), at.inside)
+
+
+def _bottle_label(
+    at: _Surface, rng: np.random.Generator, *, length: float, radius: float, scale: float
+) -> tuple[Floats, Floats]:
+    """Return a bottle's paper label, unlit, and where it is."""
+    start = length * float(rng.uniform(0.30, 0.34))
+    end = start + length * float(rng.uniform(0.20, 0.26))
+    art = _band_art(rng, end - start, radius, scale, _BOTTLE_WORDS)
+    paper = _wrapped(art, at, start=start, scale=scale, roll=float(rng.uniform(-0.2, 0.2)))
+    begins, ends = (
+        smooth(start - 0.4, start + 0.4, at.along),
+        smooth(end - 0.4, end + 0.4, at.along),
     )
+    return paper, floats(begins * (1 - ends))
+
+
+def _bottle_cap(at: _Surface, rng: np.random.Generator, *, length: float) -> tuple[Floats, Floats]:
+    """Return a bottle's screw cap with its knurls, unlit, and where it is."""
+    start = length - _CAP_MM
+    cap = floats(pick(rng, _CAPS))
+    angle = np.arcsin(np.clip(at.around, -1, 1))
+    knurl = 0.88 + 0.12 * np.cos(angle * 46.0) * (at.along < length - 3)
+    knurl = knurl * (1 - 0.5 * bump(at.along, start + 2.6, 0.5))
+    return floats(cap * knurl[..., None]), smooth(start - 0.3, start + 0.3, at.along)
