@@ -58,11 +58,11 @@ class Sample:
 def backdrop(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return a picture without meaning, 360x640: colour ramps, blobs, lines, shapes."""
     corners = rng.uniform(10, 245, (2, 3, 3)).astype(np.float32)
-    out = cv2.resize(corners, (640, 360), interpolation=cv2.INTER_CUBIC)
+    ramp = cv2.resize(corners, (640, 360), interpolation=cv2.INTER_CUBIC)
     grain = int(rng.integers(3, 60))
     small = rng.normal(0, rng.uniform(2, 40), (360 // grain + 2, 640 // grain + 2, 3))
-    out = out + cv2.resize(small.astype(np.float32), (640, 360), interpolation=cv2.INTER_LINEAR)
-    out = np.clip(out, 0, 255).astype(np.uint8)
+    ramp = ramp + cv2.resize(small.astype(np.float32), (640, 360), interpolation=cv2.INTER_LINEAR)
+    out: NDArray[np.uint8] = np.clip(ramp, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(0, 9))):
         at = tuple(int(v) for v in rng.integers(0, (640, 360)))
         to = tuple(int(v) for v in rng.integers(0, (640, 360)))
@@ -132,7 +132,8 @@ def recoloured(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+        data = cv2.imencode(".jpg", picture, quality)[1]
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return picture
 
 
@@ -154,7 +155,7 @@ def train(samples: list[Sample], *, steps: int, batch: int, seed: int) -> DemoDe
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = DemoDetector(len(CLASS_NAMES)).to(memory_format=torch.channels_last).train()
-    mean = copy.deepcopy(model)
+    mean: DemoDetector = copy.deepcopy(model)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
@@ -193,7 +194,8 @@ def train(samples: list[Sample], *, steps: int, batch: int, seed: int) -> DemoDe
         if step % 25 == 0 or step == steps - 1:
             passed = time.monotonic() - began
             print(f"step {step + 1}/{steps}  loss {value.item():.3f}  {passed:.0f} s", flush=True)
-    return mean.to(memory_format=torch.contiguous_format).eval()
+    mean.to(memory_format=torch.contiguous_format).eval()
+    return mean
 
 
 def export(model: DemoDetector, path: Path, described: str, trained_at: str) -> None:
@@ -251,7 +253,9 @@ def measure(path: Path, samples: list[Sample]) -> tuple[float, float, dict[str, 
     """Return mAP50, mAP50-95 and AP50 of each class of the exported file, as COCO counts them."""
     run = session(path)
     pad = (HEIGHT - samples[0].picture.shape[0]) // 2
-    images, truths, found = [], [], []
+    images: list[dict[str, int]] = []
+    truths: list[dict[str, object]] = []
+    found: list[dict[str, object]] = []
     for number, sample in enumerate(samples, start=1):
         images.append({"id": number, "width": WIDTH, "height": HEIGHT})
         for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):

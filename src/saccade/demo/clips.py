@@ -15,7 +15,7 @@ from saccade.errors import BadInput, DataFolderUnusable
 
 #: Shorter clips end with a jump: a belt that went round in less would race.
 _MIN_LOOP_SECONDS = 12.0
-#: Quality that keeps the print on a can readable; about 3 Mbit/s at 640x360.
+#: Quality that keeps the print on a can readable; about half a Mbit/s at 640x360.
 _X264 = {"preset": "veryfast", "crf": "22", "bf": "0", "threads": "1", "movflags": "+faststart"}
 _MPEG4_BITS = 5_000_000
 
