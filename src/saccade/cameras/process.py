@@ -30,7 +30,7 @@ from saccade.errors import OutOfSlots
 from saccade.telemetry.board import CameraWord, Page, Word
 from saccade.types import CameraState, DropReason, HostName
 from saccade.vision.detections import Detections
-from saccade.vision.letterbox import InputSpec, Letterbox
+from saccade.vision.letterbox import Letterbox
 from saccade.vision.pixels import i420_into_input
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class CameraProcess:
             if (state, reason) == self._told:
                 continue
             self._told = (state, reason)
-            self._tell(wire.CameraFact(self._spec.id, state, reason))
+            self._tell(wire.CameraFact(id=self._spec.id, state=state, reason=reason))
 
     def _tell(self, word: wire.CameraFact | wire.Good) -> None:
         try:
@@ -221,20 +221,18 @@ class CameraProcess:
             self._lend(client, frame)
 
     def _lend(self, client: HostClient, frame: Captured) -> None:
-        ring, info = client.ring, client.info
+        ring = client.ring
         assert ring is not None
-        assert info is not None
         slot = ring.take()
         if slot is None:
             self._book.dropped(DropReason.BUSY)
             return
         picture = frame.picture
-        spec = InputSpec(width=info.width, height=info.height, color=info.color, pad=info.pad,
-                         pad_value=info.pad_value)
-        pixels = ring.frame(slot, i420_bytes(picture.width, picture.height))
+        spec = client.input
+        pixels = ring.frame(slot, picture.width, picture.height)
         picture.write(pixels)
         letterbox = i420_into_input(pixels, picture.width, picture.height, spec,
-                                    ring.input(slot, info.height, info.width))
+                                    ring.input(slot, spec.height, spec.width))
         now = time.monotonic()
         deadline_s = frame.at + self._spec.staleness_seconds
         if client.submit(slot, seq=frame.seq, admitted=1, deadline_s=deadline_s):
@@ -277,7 +275,7 @@ class CameraProcess:
         on_frame = flight.letterbox.to_native(found)
         self._book.served(time.monotonic(), frame.at)
         if self._view.sizes and self._view.is_idle:
-            pixels = client.ring.frame(flight.slot, i420_bytes(picture.width, picture.height))
+            pixels = client.ring.frame(flight.slot, picture.width, picture.height)
             self._show(frame, pixels, on_frame, client.info.labels if client.info else ())
         client.give_back(flight.slot)
         native = on_frame.scale(picture.native_width / picture.width,
@@ -313,7 +311,7 @@ class CameraProcess:
         size = i420_bytes(frame.picture.width, frame.picture.height)
         if len(self._scratch) < size:
             self._scratch = np.empty(size, np.uint8)
-        pixels = self._scratch[:size]
+        pixels = self._scratch[:size].reshape(-1, frame.picture.width)
         frame.picture.write(pixels)
         self._show(frame, pixels, Detections.empty(), ())
 

@@ -44,7 +44,7 @@ class Picture:
         native_width, native_height: as the source sent it.
         width, height: of the I420 that `write` gives; even.
         media_s: its time in a file, None for live sources.
-        write: copies the I420 into a flat uint8 buffer of width * height * 3 / 2 bytes.
+        write: copies the I420 into a (height * 3 / 2, width) uint8 array.
         signature: of its luma, to tell a frozen picture.
     """
 
@@ -143,11 +143,11 @@ class StreamSource:
             return frame.reformat(width, height, "yuv420p")  # the same object when it fits already
 
         def write(out: NDArray[np.uint8]) -> None:
-            start = 0
+            flat, start = out.reshape(-1), 0
             for plane in planes().planes:
                 size = plane.width * plane.height
                 rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                out[start : start + size].reshape(plane.height, plane.width)[:] = rows[
+                flat[start : start + size].reshape(plane.height, plane.width)[:] = rows[
                     : plane.height, : plane.width
                 ]
                 start += size
@@ -234,7 +234,7 @@ def from_bgr(bgr: NDArray[np.uint8], spec: CameraSpec, *, media_s: float | None)
         small = bgr if (width, height) == (native_width, native_height) else cv2.resize(
             bgr, (width, height), interpolation=cv2.INTER_AREA
         )
-        out[:] = bgr_to_i420(np.asarray(small, np.uint8)).reshape(-1)
+        bgr_to_i420(np.asarray(small, np.uint8), out)
 
     return Picture(native_width, native_height, width, height, media_s, write,
                    lambda: hash(bgr[::16, ::16].tobytes()))

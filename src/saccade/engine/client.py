@@ -18,6 +18,7 @@ from saccade.engine import wire
 from saccade.engine.ring import Layout, Ring
 from saccade.errors import ErrorInfo
 from saccade.types import HostName, ModelName, ModelStatus
+from saccade.vision.letterbox import ColorOrder, InputSpec, Pad
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,15 @@ class HostClient:
             and self.info is not None
             and self.info.status is ModelStatus.READY
         )
+
+    @property
+    def input(self) -> InputSpec:
+        """Return what the model wants to see; only when `is_ready`."""
+        info = self.info
+        if info is None or info.width == 0:
+            raise ValueError("the host has not said what its model takes")
+        return InputSpec(info.width, info.height, ColorOrder(info.color), Pad(info.pad),
+                         info.pad_value)
 
     @property
     def on_loan(self) -> int:

@@ -99,12 +99,12 @@ class Ring:
             raise ValueError(f"slot {slot} is free already")
         self._free.append(slot)
 
-    def frame(self, slot: int, size: int) -> NDArray[np.uint8]:
-        """Return the first `size` bytes of the slot's frame, as a flat view."""
-        start = slot * self.layout.slot_bytes
+    def frame(self, slot: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Return the slot's I420 frame as a (height * 3 / 2, width) view."""
+        start, size = slot * self.layout.slot_bytes, i420_bytes(width, height)
         if size > self.layout.frame_bytes:
             raise ValueError(f"a frame of {size} bytes; the slot holds {self.layout.frame_bytes}")
-        return self._bytes[start : start + size]
+        return self._bytes[start : start + size].reshape(height * 3 // 2, width)
 
     def input(self, slot: int, height: int, width: int) -> NDArray[np.uint8]:
         """Return the slot's model input as a (height, width, 3) view."""

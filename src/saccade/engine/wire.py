@@ -56,7 +56,7 @@ class ModelInfo(msgspec.Struct, frozen=True, array_like=True, tag="model"):
     name: ModelName
     status: ModelStatus
     reason: str
-    width: int = 0
+    width: int = 0  # of its input; 0: not known yet
     height: int = 0
     color: str = "rgb"
     pad: str = "center"

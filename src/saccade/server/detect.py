@@ -28,7 +28,7 @@ from saccade.guards.images import decode_image
 from saccade.server.tree import TreeView
 from saccade.types import HostName, ModelName
 from saccade.vision.detections import Detections
-from saccade.vision.letterbox import InputSpec, Letterbox
+from saccade.vision.letterbox import Letterbox
 from saccade.vision.pixels import bgr_into_input
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,9 @@ class ModelDoor:
         info, ring = self._client.info, self._client.ring
         assert info is not None
         assert ring is not None
-        spec = InputSpec(width=info.width, height=info.height, color=info.color, pad=info.pad,
-                         pad_value=info.pad_value)
+        spec = self._client.input
         # Some hundred microseconds; in a thread it would hold a slot of a ring that may go.
-        letterbox = bgr_into_input(bgr, spec, ring.input(slot, info.height, info.width))
+        letterbox = bgr_into_input(bgr, spec, ring.input(slot, spec.height, spec.width))
         self._seq += 1
         reply: asyncio.Future[wire.Answer | wire.Refusal]
         reply = asyncio.get_running_loop().create_future()

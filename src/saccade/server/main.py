@@ -146,7 +146,7 @@ async def _serve(
     access = Access(app, server=desired.server, keys=context.keys)
     app.state.access = access
     server = Uvicorn(uvicorn.Config(
-        Count(access, page), http="httptools", ws="websockets", log_config=None,
+        Count(access, page), http="httptools", ws="websockets-sansio", log_config=None,
         access_log=False, server_header=False, timeout_graceful_shutdown=int(
             max(1, desired.server.drain_seconds)),
         ws_max_size=64 * 1024, timeout_keep_alive=30,
