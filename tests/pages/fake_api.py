@@ -168,8 +168,13 @@ def rich_state() -> dict[str, Any]:
             "host cpu": process("host", restarts=1, rss_bytes=312 * 1024 * 1024),
             "camera front-door": process("camera"),
             "camera back-yard": process(
-                "camera", state="backoff", restarts=4, pid=None, uptime_seconds=None,
-                rss_bytes=None, reason="exit code 1, next try in 2 s",
+                "camera",
+                state="backoff",
+                restarts=4,
+                pid=None,
+                uptime_seconds=None,
+                rss_bytes=None,
+                reason="exit code 1, next try in 2 s",
             ),  # fmt: skip
             "server": process("server"),
             "pages": process("pages"),
@@ -230,7 +235,10 @@ class FakeApi:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._app(), log_config=None, access_log=False, lifespan="off",
+                self._app(),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
                 timeout_graceful_shutdown=1,
             )  # fmt: skip
         )
@@ -350,7 +358,9 @@ class FakeApi:
         ]
         limit = int(query.get("limit", 50))
         more = len(found) > limit
-        return JSONResponse({"events": found[:limit], "next": found[limit - 1]["id"] if more else None})
+        return JSONResponse(
+            {"events": found[:limit], "next": found[limit - 1]["id"] if more else None}
+        )
 
     async def _get_environment(self, _: Request) -> Response:
         return JSONResponse(
@@ -383,7 +393,9 @@ class FakeApi:
             response.delete_cookie("saccade_session")
             return response
         if (await request.json())["key"] != self.key:
-            return problem(401, "unauthorized", "This key is not known.", "Check it for typing errors.")
+            return problem(
+                401, "unauthorized", "This key is not known.", "Check it for typing errors."
+            )
         response = Response(status_code=204)
         response.set_cookie("saccade_session", "good", httponly=True, samesite="strict")
         return response
@@ -450,7 +462,9 @@ class FakeApi:
         try:
             answer = await self._proxy.send(
                 self._proxy.build_request(
-                    request.method, path, params=request.query_params,
+                    request.method,
+                    path,
+                    params=request.query_params,
                     headers=[(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP],
                     content=await request.body(),
                 ),  # fmt: skip

@@ -1,4 +1,4 @@
-"""The API server as the pages ask it: HTTP over its Unix-domain socket, answers typed, errors ours."""
+"""The API server as the pages ask it: HTTP on its Unix-domain socket, answers typed."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def check(camera: NewCamera) -> dict[str, str]:
 
 
 def field_of(error: SaccadeError) -> str:
-    """Return which field of the form an error is about, or an empty text for the form as a whole."""
+    """Return which field of the form an error is about; empty for the form as a whole."""
     if not isinstance(error, RequestRefused):
         return ""
     problem = error.problem
@@ -97,12 +97,16 @@ class AddDialog:
                     self._field(
                         "source",
                         "Source",
-                        "A stream's address (rtsp, http, https), or the path of a video file, folder "
-                        "or device on the server.",
+                        "A stream's address (rtsp, http, https), or the path of a video file, "
+                        "folder or device on the server.",
                         placeholder="rtsp://192.168.1.20/stream1",
                     )
-                    self._field("id", "Id", "Small letters, digits, - and _. It cannot change later.",
-                                placeholder="front-door")  # fmt: skip
+                    self._field(
+                        "id",
+                        "Id",
+                        "Small letters, digits, - and _. It cannot change later.",
+                        placeholder="front-door",
+                    )
                     self._field("name", "Name", "Optional. What people call it.")
                     self._model = self._select("model", "Model", "Which model answers its frames.")
                     with box("div", "check"):
@@ -136,6 +140,7 @@ class AddDialog:
                 name=name,
                 id=f"add-{name}",
                 placeholder=placeholder,
+                data_autofocus="true" if name == "source" else None,
                 autocomplete="off",
                 autocapitalize="off",
                 spellcheck="false",
@@ -148,9 +153,11 @@ class AddDialog:
         with box("div", "field"):
             text("label", label, for_=f"add-{name}")
             select = self._inputs[name] = box(
-                "select", name=name, id=f"add-{name}",
+                "select",
+                name=name,
+                id=f"add-{name}",
                 aria_describedby=f"add-{name}-error add-{name}-hint",
-            )  # fmt: skip
+            )
             text("p", hint, "hint", id=f"add-{name}-hint")
             self._errors[name] = text("p", "", "error", id=f"add-{name}-error", role="alert")
         return select

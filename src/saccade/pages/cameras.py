@@ -7,6 +7,7 @@ from nicegui import ui
 from saccade.pages.camera_dialogs import AddDialog, RemoveDialog
 from saccade.pages.contract import CameraReport, Origin, State
 from saccade.pages.site import LivePage, Site
+from saccade.types import CameraState
 from saccade.ui import format as fmt
 from saccade.ui.components import Empty
 from saccade.ui.elements import (
@@ -131,6 +132,7 @@ class FullScreen:
                         type="button",
                         aria_label="Close",
                         title="Close (Esc)",
+                        data_autofocus="true",
                     ) as close:
                         icon("close")
                     close.on("click", self._dialog.close)
@@ -168,5 +170,7 @@ def camera_line(camera: CameraReport) -> str:
 
 def objects_line(camera: CameraReport) -> str:
     """Return what is in the picture now, in words."""
-    seen = fmt.labels(camera.objects)
-    return f"Sees {seen}" if seen else "Sees nothing it knows" if camera.model else ""
+    # A camera that is not live sees nothing at all; saying so would read like an answer.
+    if camera.state is not CameraState.LIVE or camera.model is None:
+        return ""
+    return f"Sees {fmt.labels(camera.objects) or 'nothing it knows'}"

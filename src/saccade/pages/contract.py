@@ -1,4 +1,4 @@
-"""What the API says to the pages, as typed messages. Unknown fields are ignored, missing ones empty."""
+"""What the API says to the pages, as typed messages; unknown fields are ignored."""
 
 from __future__ import annotations
 

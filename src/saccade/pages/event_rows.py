@@ -50,6 +50,7 @@ class EventList:
         """Keep the children of `container`.
 
         Args:
+            container: the parent of all rows.
             limit: how many are kept; the oldest leave first.
         """
         self._limit = limit

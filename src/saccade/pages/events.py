@@ -1,11 +1,10 @@
-"""The events page: what happened, newest on top and pushed; older ones by page; by kind and camera."""
+"""The events page: what happened, pushed on top, older ones by page, by kind and camera."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from nicegui import ui
-from nicegui.element import Element
+from nicegui import background_tasks, ui
 
 from saccade.errors import SaccadeError
 from saccade.pages.contract import Event, EventId, State
@@ -67,11 +66,14 @@ class Events:
         self._cameras.offer(state.cameras)
 
     def show_events(self, events: Sequence[Event], missed: bool) -> None:
-        """Put pushed events on top; when some were missed, ask for the stored ones instead."""
+        """Put pushed events on top.
+
+        Args:
+            events: oldest first.
+            missed: there were more: the stored ones are asked for instead.
+        """
         self._kinds.offer(event.kind for event in events)
         if missed:
-            from nicegui import background_tasks
-
             background_tasks.create(self.load(), name="load missed events")
             return
         self._list.push(
@@ -117,7 +119,7 @@ class Events:
                 set_attribute(self._more, "disabled", None)
             return
         if number != self._load_number:
-            return  # the filter changed while this was on its way: its answer is for another question
+            return  # the filter changed meanwhile: this is the answer to another question
         set_shown(self._problem, False)
         self._next = page.next
         self._kinds.offer(event.kind for event in page.events)
@@ -148,33 +150,39 @@ class Events:
 class _Option:
     """One entry of a choice."""
 
-    def __init__(self, value: str) -> None:
-        self.root: Element = text("option", value, value=value)
+    def __init__(self, entry: tuple[str, bool]) -> None:
+        value, is_chosen = entry
+        # Not `value` on the select: Vue would put it back at every update of anything.
+        self.root = text("option", value, value=value, selected=is_chosen or None)
 
-    def show(self, data: str) -> None:
+    def show(self, data: tuple[str, bool]) -> None:
         """Do nothing: another value is another entry."""
 
 
 class _Choice:
     """A labelled native select that starts with "all" and only ever gains entries."""
 
-    def __init__(self, label: str, everything: str, chosen: str, on_choose: object) -> None:
+    def __init__(
+        self, label: str, everything: str, chosen: str, on_choose: Callable[[str], Awaitable[None]]
+    ) -> None:
         select_id = f"filter-{label.lower()}"
         self._values: set[str] = set()
+        self._chosen = chosen
         with box("div", "filter"):
             text("label", label, for_=select_id)
-            with box("select", id=select_id) as self._select:
+            with box("select", id=select_id) as select:
                 text("option", everything, value="")
                 # A group of its own: the list below keeps all children of its container.
                 group = box("optgroup", label=label)
-        self._options: KeyedList[str, str] = KeyedList(group, _Option)
+        self._options: KeyedList[str, tuple[str, bool]] = KeyedList(group, _Option)
         self.offer([chosen] if chosen else [])
-        set_attribute(self._select, "value", chosen)
-        self._select.on("change", lambda e: on_choose(e.args), js_handler=_EMIT_VALUE)
+        select.on("change", lambda e: on_choose(e.args), js_handler=_EMIT_VALUE)
 
-    def offer(self, values: object) -> None:
+    def offer(self, values: Iterable[str]) -> None:
         """Add these values, in alphabetical order."""
         before = len(self._values)
         self._values.update(values)
         if len(self._values) != before:
-            self._options.show((value, value) for value in sorted(self._values))
+            self._options.show(
+                (value, (value, value == self._chosen)) for value in sorted(self._values)
+            )

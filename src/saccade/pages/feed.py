@@ -58,13 +58,14 @@ class Listener(Protocol):
         """Show these events, oldest first.
 
         Args:
+            events: what was pushed since the last call.
             missed: there were more than these; what is stored must be asked for again.
         """
         ...
 
 
 class StateFeed:
-    """Subscribes while at least one browser is connected, reconnects, never holds more than it may."""
+    """Subscribes while a browser is connected, reconnects, never holds more than it may."""
 
     def __init__(self, api_socket: str, *, clock: Clock, settings: PagesSettings) -> None:
         """Prepare; the first listener starts it.

@@ -11,7 +11,7 @@ from saccade.ui.components import Empty, moment, show_moment
 from saccade.ui.elements import Badge, Facts, KeyedList, box, set_attribute, set_shown, text
 from saccade.ui.words import MODEL, Tone, sentence
 
-LATENCY_TERMS = ("p50", "p95", "p99", "Throughput")
+LATENCY_TERMS = ("Latency p50", "Latency p95", "Latency p99", "Throughput")
 MEASURED_TERMS = (
     "Last inference",
     "Mean batch",
@@ -69,11 +69,10 @@ class ModelCard:
                 self._badge = Badge()
             with box("p", "muted"):
                 self._reason = text("span", "")
-                text("span", "Since ")
+                text("span", "In this state since ")
                 self._since = moment(None)
                 text("span", ".")
             self._error = text("p", "", "callout")
-            text("h3", "Latency of one inference and throughput", "sr-only")
             self._latency = Facts(LATENCY_TERMS, "facts strong")
             self._measured = Facts(MEASURED_TERMS)
             box("hr")
@@ -97,9 +96,9 @@ class ModelCard:
         set_attribute(self._error, "data-over", is_over or None)
         self._latency.show(
             {
-                "p50": fmt.milliseconds(metrics.p50_ms),
-                "p95": fmt.milliseconds(metrics.p95_ms),
-                "p99": fmt.milliseconds(metrics.p99_ms),
+                "Latency p50": fmt.milliseconds(metrics.p50_ms),
+                "Latency p95": fmt.milliseconds(metrics.p95_ms),
+                "Latency p99": fmt.milliseconds(metrics.p99_ms),
                 "Throughput": fmt.rate(metrics.throughput, "frames/s"),
             }
         )

@@ -1,4 +1,4 @@
-"""The overview: is the server well, what does it do, what was dropped and why, what happened last."""
+"""The overview: is the server well, what does it do, what was dropped, what happened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nicegui import ui
 from saccade.errors import SaccadeError
 from saccade.pages.contract import CameraReport, Event, ModelReport, State
 from saccade.pages.event_rows import EventList
-from saccade.pages.site import LivePage, Site, process_lines
+from saccade.pages.site import Site, process_lines
 from saccade.ui import format as fmt
 from saccade.ui.components import DropsBar, Empty, Figure, ProcessTable, section
 from saccade.ui.elements import (
@@ -23,7 +23,7 @@ from saccade.ui.elements import (
 )
 from saccade.ui.words import CAMERA, MODEL, Tone, sentence
 
-LATEST_EVENTS = 8
+LATEST_EVENTS = 6
 
 
 def register(site: Site) -> None:
@@ -39,7 +39,7 @@ def register(site: Site) -> None:
             view.events.replace(first.events)
         except SaccadeError:
             pass  # the banner says that the server is away; pushed events still come
-        page.go_live(view.show, lambda events, missed: view.show_events(page, events, missed))
+        page.go_live(view.show, view.show_events)
         view.show_no_events()
 
 
@@ -59,23 +59,29 @@ class Overview:
             self._served = Figure("Frames answered")
             self._dropped = Figure("Frames dropped")
             self._in_flight = Figure("In flight")
+            self._age = Figure("Age of the newest picture")
         with box("div", "two"):
-            with section("Cameras", link=("All cameras", "/cameras")):
-                self._cameras = KeyedList[str, CameraReport](box("ul", "rows"), _CameraRow)
-                self._no_camera = Empty(
-                    "videocam_off", "No camera yet", "Add one on the cameras page."
-                )
-            with section("Models", link=("All models", "/models")):
-                self._models = KeyedList[str, ModelReport](box("ul", "rows"), _ModelRow)
-                self._no_model = Empty("hub", "No model yet", "Name one in saccade.yaml.")
-        with box("div", "two"):
-            with section("Dropped frames by reason"):
-                self._drops = DropsBar()
-            with section("Latest events", link=("All events", "/events")):
-                self.events = EventList(box("ol", "rows events compact"), limit=LATEST_EVENTS)
-                self._no_event = Empty("notifications_none", "Nothing has happened yet")
+            with box("div", "column-stack"):
+                self._build_cameras()
+            with box("div", "column-stack"):
+                self._build_models()
         with section("Processes", link=("System", "/system")):
             self._processes = ProcessTable("Processes with state, uptime, restarts and memory")
+
+    def _build_cameras(self) -> None:
+        with section("Cameras", link=("All cameras", "/cameras")):
+            self._cameras = KeyedList[str, CameraReport](box("ul", "rows"), _CameraRow)
+            self._no_camera = Empty("videocam_off", "No camera yet", "Add one on the cameras page.")
+        with section("Dropped frames by reason"):
+            self._drops = DropsBar()
+
+    def _build_models(self) -> None:
+        with section("Models", link=("All models", "/models")):
+            self._models = KeyedList[str, ModelReport](box("ul", "rows"), _ModelRow)
+            self._no_model = Empty("hub", "No model yet", "Name one in saccade.yaml.")
+        with section("Latest events", link=("All events", "/events")):
+            self.events = EventList(box("ol", "rows events"), limit=LATEST_EVENTS)
+            self._no_event = Empty("notifications_none", "Nothing has happened yet")
 
     def show(self, state: State) -> None:
         """Show a state."""
@@ -89,9 +95,14 @@ class Overview:
         self._drops.show(drops_by_reason(cameras))
         self._processes.show(process_lines(state.processes))
 
-    def show_events(self, page: LivePage, events: Sequence[Event], missed: bool) -> None:
-        """Put pushed events on top. What was missed is on the events page; here the newest count."""
-        del page, missed
+    def show_events(self, events: Sequence[Event], missed: bool) -> None:
+        """Put pushed events on top.
+
+        Args:
+            events: oldest first.
+            missed: there were more; they are on the events page, here the newest count.
+        """
+        del missed
         self.events.push(events)
         self.show_no_events()
 
@@ -126,7 +137,7 @@ class Overview:
             fmt.rate(total_rate([c.decode_fps for c in cameras]), "frames/s"), "all cameras"
         )
         if not cameras:
-            for figure in (self._served, self._dropped, self._in_flight):
+            for figure in (self._served, self._dropped, self._in_flight, self._age):
                 figure.show(fmt.NOTHING)
             return
         self._served.show(
@@ -134,11 +145,9 @@ class Overview:
         )
         self._dropped.show(fmt.number(dropped), f"{fmt.share(dropped, produced)} of produced")
         in_flight = sum(camera.in_flight for camera in cameras)
+        self._in_flight.show(fmt.count(in_flight, "frame"), "waiting for or with a model")
         ages = [c.frame_age_seconds for c in cameras if c.frame_age_seconds is not None]
-        self._in_flight.show(
-            fmt.count(in_flight, "frame"),
-            f"oldest picture {fmt.duration(max(ages, default=None))}",
-        )
+        self._age.show(fmt.duration(max(ages, default=None)), "of the camera furthest behind")
 
 
 def drops_by_reason(cameras: list[CameraReport]) -> dict[str, int]:

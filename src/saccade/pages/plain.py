@@ -1,6 +1,8 @@
-"""Pages without a frame or a connection: log in, not found, failed. Plain HTML with our style sheet."""
+"""Pages without a frame or a connection, in plain HTML: log in, not found, failed."""
 
 from __future__ import annotations
+
+import nicegui
 
 from saccade.ui.theme import LOGO_SVG, head_html, static_url
 
@@ -19,6 +21,7 @@ def plain_page(title: str, body: str, *, script: str = "") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title} · saccade</title>\n"
         f'<link rel="icon" href="{static_url("logo.svg")}">\n'
+        f'<link rel="stylesheet" href="/_nicegui/{nicegui.__version__}/static/fonts.css">\n'
         f"{head_html()}{script_tag}\n</head>\n<body>\n"
         '<main class="plain"><div class="card">'
         f'<div class="brand">{LOGO_SVG}<span class="brand-name">saccade</span></div>'

@@ -39,15 +39,15 @@ class System:
             problem: why there is none.
         """
         with section("Server"):
-            self._facts = Facts(("Version", "Processes", "Memory of all processes", "Restarts"))
+            self._facts = Facts(("Version", "Processes", "Memory", "Restarts"))
         with section("Processes"):
             self._processes = ProcessTable("Processes with state, uptime, restarts and memory")
-        with section("Environment"):
+        with section("Environment") as head:
             text("p", "What a bug report needs. It holds no key, password or picture.", "muted")
             if problem is not None:
                 Empty("error_outline", str(problem.what), problem.fix)
                 return
-            with box("div", "button-row"):
+            with head, box("div", "button-row"):
                 text("span", "", "muted", id="copy-status", role="status")
                 with box(
                     "button",
@@ -78,7 +78,7 @@ class System:
             {
                 "Version": state.version or fmt.NOTHING,
                 "Processes": fmt.number(len(processes)),
-                "Memory of all processes": fmt.data_size(sum(known) if known else None),
+                "Memory": fmt.data_size(sum(known) if known else None),
                 "Restarts": fmt.number(sum(p.restarts for p in processes.values())),
             }
         )

@@ -23,22 +23,22 @@ from saccade.ui.words import INTENDED_DROPS, drop_text, process_word
 
 @contextmanager
 def section(title: str, *, link: tuple[str, str] | None = None) -> Iterator[Element]:
-    """Open a card with a heading, which also names it as a region.
+    """Open a card with a heading, which also names it as a region; yields the row of the heading.
 
     Args:
         title: its heading, unique on the page.
         link: text and address of a link beside the heading.
     """
     heading_id = "h-" + "".join(c if c.isalnum() else "-" for c in title.lower())
-    with box("section", "card", aria_labelledby=heading_id) as card:
-        with box("div", "card-head"):
+    with box("section", "card", aria_labelledby=heading_id):
+        with box("div", "card-head") as head:
             text("h2", title, id=heading_id)
             if link:
                 # The visible text comes first, so that speech control finds the link by it.
                 with box("a", "more", href=link[1]):
                     text("span", link[0])
                     icon("chevron_right")
-        yield card
+        yield head
 
 
 def moment(wall: float | None, classes: str = "") -> Element:
@@ -46,6 +46,7 @@ def moment(wall: float | None, classes: str = "") -> Element:
 
     Args:
         wall: seconds since 1970, UTC; None shows an em dash.
+        classes: class names, separated by spaces.
     """
     element = box("saccade-time", classes)
     show_moment(element, wall)

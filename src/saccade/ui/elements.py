@@ -57,7 +57,7 @@ def set_shown(element: Element, shown: bool) -> None:
 
 
 def icon(name: str, classes: str = "") -> TextElement:
-    """Create a Material icon from NiceGUI's bundled font: decoration, hidden from screen readers."""
+    """Create a Material icon of NiceGUI's bundled font: decoration, hidden from screen readers."""
     return text("span", name, f"icon material-icons {classes}".strip(), aria_hidden="true")
 
 
@@ -99,16 +99,18 @@ class Facts:
             self._values[term].set_text(value)
 
 
-Key = TypeVar("Key", bound=Hashable)
-Data = TypeVar("Data", contravariant=True)
+Data_contra = TypeVar("Data_contra", contravariant=True)
 
 
-class Row(Protocol[Data]):
+class Row(Protocol[Data_contra]):
     """One item of a `KeyedList`: an element that can show new data."""
 
-    root: Element
+    @property
+    def root(self) -> Element:
+        """Return its outermost element."""
+        ...
 
-    def show(self, data: Data) -> None:
+    def show(self, data: Data_contra) -> None:
         """Show this data."""
         ...
 

@@ -14,6 +14,7 @@ def number(value: float | None, *, digits: int = 0) -> str:
     """Return a number with thousands separated, or an em dash for None and what is not finite.
 
     Args:
+        value: the number.
         digits: digits after the point.
     """
     if value is None or not math.isfinite(value):
@@ -27,6 +28,7 @@ def count(value: int | None, one: str, many: str = "") -> str:
     """Return `1 frame`, `2,000 frames` or an em dash.
 
     Args:
+        value: how many.
         one: the thing counted, in the singular.
         many: its plural; empty adds an "s".
     """
@@ -42,10 +44,10 @@ def rate(value: float | None, unit: str) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return `0.42 ms`, `7.3 ms`, `312 ms`, `2.4 s` or an em dash, with about three digits that count.
+    """Return `0.42 ms`, `7.3 ms`, `312 ms`, `2.4 s` or an em dash.
 
     Args:
-        value: milliseconds.
+        value: milliseconds; about three digits of it are shown.
     """
     if value is None or not math.isfinite(value):
         return NOTHING

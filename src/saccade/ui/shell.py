@@ -1,4 +1,4 @@
-"""What surrounds every page: skip link, header with navigation, health, theme, banner, main heading."""
+"""What surrounds every page: skip link, header, navigation, health, theme, banner, heading."""
 
 from __future__ import annotations
 

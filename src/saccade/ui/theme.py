@@ -1,4 +1,4 @@
-"""The static files of the pages: where they are, under which address, and what goes into the head."""
+"""The static files of the pages: where they are, their address, what goes into the head."""
 
 from __future__ import annotations
 

@@ -88,8 +88,13 @@ def drop_text(reason: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a reason as a sentence: a capital first, a full stop last, nothing else changed."""
+    """Return a reason as a sentence: a capital first, a full stop last, nothing else changed.
+
+    A first word that is no plain word (`people.onnx:`, `back-yard`, `rtsp://…`) stays as it is.
+    """
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+    if text.split(maxsplit=1)[0].rstrip(",:;.").isalpha():
+        text = text[0].upper() + text[1:]
+    return text if text[-1] in ".!?…" else text + "."
