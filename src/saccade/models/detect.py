@@ -1,4 +1,4 @@
-"""Finds what is in one picture: letterbox, one inference, boxes back in the picture's own pixels."""
+"""Finds what is in one picture: letterbox, one inference, boxes back in native pixels."""
 
 from __future__ import annotations
 

@@ -278,18 +278,17 @@ def _family(
     """Tell the family by the answer's shape for one picture."""
     rows, columns = shape
     cells = grid_cells(sides)
-    if metadata.get("end2end") == "True" and columns == 6:
-        return Family.YOLO_END2END
-    if rows == 3 * cells:
+    if rows == 3 * cells and columns is not None and columns > 5:
         raise _wrong_kind(f"it answers {_words((None, *shape))}, the head of YOLOv5 or YOLOv7")
-    if rows == cells and columns is not None and columns >= 6 and columns != cells:
+    if rows == cells and columns is not None and columns > 5 and columns != cells:
         return Family.YOLOX
     if columns == 6:
         return Family.YOLO_END2END
-    # Ultralytics writes names; with them an answer whose anchors stay symbolic is still clear.
-    if rows is None and columns is None and metadata.get("names"):
+    if rows is not None and rows > 4 and (columns is None or columns > rows or columns == cells):
         return Family.YOLO
-    if rows is not None and rows >= 5 and (columns is None or columns > rows or columns == cells):
+    # Ultralytics writes names; with them an answer whose shape stays symbolic is still clear, and
+    # `load` proves it.
+    if rows is None and columns is None and metadata.get("names"):
         return Family.YOLO
     raise _wrong_kind(f"it answers {_words((None, *shape))}")
 
