@@ -230,7 +230,7 @@ class Inference(HostDefaults):
     frame_skip: int = Field(0, ge=0, le=1000)
     """Paced frames left out after each one given to the model: 2 means one frame of three."""
     model: Name | None = Field(None)
-    """The model of every camera that names none. null: such cameras show pictures only."""
+    """The model of every camera that names none. null: the first model there is."""
     confidence: float = Field(0.25, ge=0, le=1)
     """Least score of a box, for models that set none. Raising it loses weak objects and false
     ones."""
