@@ -27,8 +27,14 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "demo": Command("saccade.cli.demo:demo", "Show a recycling kiosk at work, nothing to set up."),
     "init": Command("saccade.cli.init:init", "Write a commented saccade.yaml."),
     "check": Command("saccade.cli.check:check", "Say what is right, wrong or missing."),
+    "up": Command("saccade.cli.up:up", "Run the server, its hosts and cameras."),
+    "cameras": Command("saccade.cli.cameras:app", "Add, list and remove cameras."),
+    "models": Command("saccade.cli.models:app", "Add, list, pull and remove models."),
+    "detect": Command("saccade.cli.detect:detect", "Detect objects on an image."),
+    "keys": Command("saccade.cli.keys:app", "Make, list and revoke API keys."),
     "settings": Command("saccade.cli.settings:app", "Show the settings and where they come from."),
     "schema": Command("saccade.cli.schema:schema", "Print the settings' JSON Schema and tables."),
 }

@@ -1,0 +1,82 @@
+"""Where a command works: the settings, the data folder, its database, and the server if it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+from saccade.assemble import Rows, assemble, this_machine
+from saccade.cli.launch import open_database
+from saccade.config import Loaded, load
+from saccade.desired import Desired
+from saccade.engine.wire import short_address
+from saccade.resolve import Machine
+from saccade.storage.database import Database
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data folder; else the setting `data`."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The settings and the data folder they lead to."""
+
+    loaded: Loaded
+    data_dir: Path
+
+    @classmethod
+    def open(
+        cls, config: Path | None, data: Path | None, overrides: dict[str, str | int] | None = None
+    ) -> Workplace:
+        """Load the settings.
+
+        Raises:
+            SettingsProblems: they are wrong.
+        """
+        loaded = load(config, overrides=overrides or {})
+        folder = data if data is not None else Path(loaded.settings.data).expanduser()
+        base = Path.cwd() if data is not None else loaded.base_dir
+        return cls(loaded, (base / folder).absolute())
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Database]:
+        """Open the database for the length of the block, its tables brought up to date."""
+        database = open_database(self.loaded.settings, self.data_dir)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def desired(self, database: Database, machine: Machine | None = None) -> Desired:
+        """Return what would run."""
+        return assemble(
+            self.loaded.settings, Rows.read(database), base_dir=self.loaded.base_dir,
+            data_dir=self.data_dir, machine=machine or this_machine(("CPUExecutionProvider",)),
+        )
+
+    def tell_server(self) -> bool:
+        """Have a running server take in what was written; say whether one runs."""
+        try:
+            folder = os.open(self.data_dir / "run", os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return False
+        # Through the descriptor: the path may be longer than the 108 bytes an address has.
+        transport = httpx.HTTPTransport(uds=short_address(folder, "server.sock"))
+        try:
+            with httpx.Client(transport=transport, base_url="http://saccade", timeout=10.0,
+                              trust_env=False) as client:
+                client.post("/api/reconcile").raise_for_status()
+        except httpx.TransportError:
+            return False
+        finally:
+            os.close(folder)
+        return True
