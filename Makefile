@@ -1,0 +1,71 @@
+# Every command of the project. `make demo` and `make test` are all a new user needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv does not read pip's variables: where a folder of wheels is offered (CPU builds of torch), hand it on.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
+PYTEST := $(BIN)/python -m pytest
+DEMO_PORT ?= 8600
+
+.PHONY: help demo test quick check faults bench docs install install-dev system-tools clean
+
+help:
+	@echo "make demo     install, then show a recycling kiosk on http://127.0.0.1:$(DEMO_PORT)"
+	@echo "make test     install, then everything that must pass"
+	@echo "make quick    the fast tests (about a minute)"
+	@echo "make check    lint, format of imports, types, floors, generated files"
+	@echo "make faults   the long fault tests"
+	@echo "make bench    the benchmarks, as ratios"
+	@echo "make docs     generated documents and the README's picture"
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "saccade needs Python 3.11 or newer; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==0.13.8"
+
+$(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@$(INSTALL) -e ".[dev,postgres]"
+	@touch $@
+
+install: $(VENV)/.core
+install-dev: $(VENV)/.dev
+
+demo: $(VENV)/.core
+	@exec $(BIN)/saccade demo --port $(DEMO_PORT)
+
+# Chromium, an RTSP server and Prometheus for the tests; skipped, with a word, where not possible.
+system-tools:
+	@bash tools/install-test-tools.sh
+
+test: $(VENV)/.dev system-tools check
+	$(PYTEST)
+
+quick: $(VENV)/.dev
+	$(PYTEST) -q -m "not tree and not browser and not slow and not services and not faults"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_house.py
+
+faults: $(VENV)/.dev system-tools
+	SACCADE_FAULT_ROUNDS=50 $(PYTEST) -m faults
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev
+	$(BIN)/saccade schema --write .
+	$(BIN)/python tools/screenshots.py docs/images
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
