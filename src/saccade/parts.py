@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -26,6 +27,10 @@ from saccade.telemetry.board import (
     book_dead_camera,
     model_base,
 )
+
+
+#: Until its first heartbeat a process imports and connects; on a busy machine that takes seconds.
+START_S: Final = 30.0
 
 
 class PartState(StrEnum):
@@ -78,7 +83,8 @@ class Part:
         self.state, self.started_at, self.is_leaving = PartState.RUNNING, now, False
         self.reason = self._restart_reason
         self._silent_ticks = self._late_ticks = 0
-        self._beat = page.get(Word.HEARTBEAT)
+        page.set(Word.HEARTBEAT, 0)  # the last one's is no sign of life of this one
+        self._beat = 0
 
     def leave(self, now: float) -> None:
         """Record that it was told to stop."""
@@ -116,7 +122,8 @@ class Part:
             for i in range(MODELS_PER_HOST)
         )
         self._late_ticks = self._late_ticks + 1 if late else 0
-        return self._silent_ticks * tick_s > hang_s or self._late_ticks >= 2
+        patience_s = hang_s if beat else max(hang_s, START_S)
+        return self._silent_ticks * tick_s > patience_s or self._late_ticks >= 2
 
     def report(self) -> wire.ProcessState:
         """Return what the state that is pushed says of it."""

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -94,6 +95,12 @@ def test_the_file_says_itself_what_it_is(session: onnxruntime.InferenceSession) 
     assert meta.keys() >= {"author", "description", "trained_at", "dataset"}
 
 
+def test_only_the_batch_is_open_in_the_files_shapes(session: onnxruntime.InferenceSession) -> None:
+    (image,), (answer,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, image.shape) == ("images", ["batch", 3, 192, 320])
+    assert (answer.name, answer.shape) == ("output0", ["batch", 7, 1260])
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_any_batch_is_answered_as_each_picture_alone(
     session: onnxruntime.InferenceSession, batch: int
@@ -127,3 +134,19 @@ def test_it_finds_the_objects_of_unseen_seeds_and_little_else(
     assert real >= 60
     assert hits / real >= 0.9
     assert hits / claimed >= 0.9
+
+
+def test_the_document_repeats_the_cards_figures() -> None:
+    card = demo_model_card()
+    page = (Path(__file__).parents[2] / "docs" / "demo-model.md").read_text(encoding="utf-8")
+    for figure in (
+        f"{card.parameters:,}; {card.size_bytes:,} bytes",
+        f"| mAP50 | {card.map50} |",
+        f"| mAP50-95 | {card.map50_95} |",
+        ", ".join(str(card.ap50_by_class[name]) for name in CLASS_NAMES),
+        f"| {card.latency_ms} ms",
+        f"{card.training_seconds} s",
+        f"{card.held_out_images} frames ({card.held_out_objects} objects)",
+        card.evaluator,
+    ):
+        assert figure in page
