@@ -31,7 +31,7 @@ _ELEMENT_TYPES = {
 }
 _FAMILIES_FIX = (
     "saccade runs detectors that answer [n, 4+classes, anchors] (yolo: YOLOv8, YOLO11, ...), "
-    "[n, k, 6] (yolo_end2end) or [n, anchors, 5+classes] (yolox); export one of these"
+    "[n, k, 6] (yolo_end2end) or [n, anchors, 5+classes] (yolox): export one of these to ONNX"
 )
 
 
