@@ -237,6 +237,7 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing_large(
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"<!doctype html><html>Sign in</html>", "an HTML page"), (MODEL[:500], "truncated")],
+    ids=["html", "cut"],
 )
 def test_what_is_no_model_is_refused_and_removed(
     content: bytes, words: str, server: FileServer, client: httpx.Client, tmp_path: Path

@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -131,9 +130,11 @@ def mean_average_precision(adapter: ModelAdapter, folder: Path) -> float:
     """Return COCO's mAP50-95 of an adapter on a folder with YOLO boxes, by COCO's evaluator."""
     import faster_coco_eval
 
-    images, truth, answers = [], [], []
+    images: list[dict[str, Any]] = []
+    truth: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for number, path in enumerate(sorted((folder / "images").glob("*.jpg"))):
-        bgr = cv2.imread(str(path))
+        bgr = decode_image(path.read_bytes(), max_bytes=10**8, max_pixels=10**8)
         height, width = bgr.shape[:2]
         images.append({"id": number, "width": width, "height": height, "file_name": path.name})
         for label, box in yolo_boxes(folder / "labels" / f"{path.stem}.txt", width, height):
