@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -115,7 +116,7 @@ def test_every_kind_of_png_becomes_bgr(image: Any, expected: list[int]) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_is_turned_upright_as_its_exif_says(orientation: int) -> None:
-    upright = {
+    turns: dict[int, Callable[[U8], U8]] = {
         1: lambda p: p,
         2: lambda p: p[:, ::-1],
         3: lambda p: p[::-1, ::-1],
@@ -124,7 +125,8 @@ def test_a_photo_is_turned_upright_as_its_exif_says(orientation: int) -> None:
         6: lambda p: np.rot90(p, -1),
         7: lambda p: np.rot90(p, 2).transpose(1, 0, 2),
         8: np.rot90,
-    }[orientation](picture())
+    }
+    upright = turns[orientation](picture())
     decoded = decode(with_exif(JPEG, orientation))
     assert decoded.shape == upright.shape
     assert np.abs(decoded.astype(int) - upright)[3:9, 3:9].max() <= 12
@@ -144,6 +146,7 @@ def test_a_photo_is_turned_upright_as_its_exif_says(orientation: int) -> None:
         (b"\0\0\0\x20ftypheic" + bytes(50), "HEIC"),
         (bytes(range(1, 60)), "an unknown format"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_picture_is_named(data: bytes, words: str) -> None:
     with pytest.raises(ImageInvalid, match=words) as caught:
@@ -163,7 +166,9 @@ def test_a_photo_with_bytes_after_its_end_is_a_photo() -> None:
     assert decode(JPEG + b"phone maker's data" * 9).shape == (24, 40, 3)
 
 
-@pytest.mark.parametrize("data", [png_header(20_000, 20_000), png_header(2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    "data", [png_header(20_000, 20_000), png_header(2**31 - 1, 2**31 - 1)], ids=range(2)
+)
 def test_a_header_that_claims_too_much_is_refused_without_allocating(data: bytes) -> None:
     tracemalloc.start()
     try:
@@ -198,6 +203,7 @@ def test_the_limit_on_bytes_is_exact() -> None:
         b"RIFF\x10\0\0\0WEBPVP9 " + bytes(40),
         BMP[:18] + struct.pack("<i", -40) + BMP[22:],
     ],
+    ids=range(7),
 )
 def test_a_header_that_makes_no_sense_is_refused(data: bytes) -> None:
     with pytest.raises(ImageInvalid):

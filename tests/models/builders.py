@@ -20,6 +20,7 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -183,7 +184,7 @@ class _Graph:
 
     def const(self, value: object, dtype: type | None = None) -> str:
         name = f"c{len(self.weights)}"
-        array = np.array(value, dtype or self.dtype)
+        array: NDArray[Any] = np.array(value, dtype or self.dtype)
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from tests.models.builders import (
     LABELS,
@@ -222,3 +223,20 @@ def test_a_model_the_runtime_cannot_build_does_not_load(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelLoadFailed, match="does not load"):
         loaded(path)
+
+
+def test_weights_in_a_file_beside_the_model_are_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        build_detector(Family.YOLO),
+        str(path),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    frames = grey_frames()
+    box = paint(frames[0], 1, 0, "green")
+    assert loaded(path).infer(frames)[0].boxes_px.tolist() == [list(box)]
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(ModelFileInvalid):
+        opened(path)

@@ -194,6 +194,13 @@ def test_the_batch_is_fixed_where_only_one_size_comes(
     assert session(model).get_inputs()[0].type == "tensor(uint8)"
 
 
+def test_a_yolox_export_that_decodes_its_boxes_is_told_by_its_exponential() -> None:
+    raw, decoded = answering([1, 84, 85]), answering([1, 84, 85])
+    decoded.graph.node[0].op_type = "Exp"
+    assert not read_detector(raw).decodes_grid
+    assert read_detector(decoded).decodes_grid
+
+
 def session(model: onnx.ModelProto) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

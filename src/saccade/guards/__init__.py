@@ -1,1 +1,4 @@
-"""What may come in: images, model files, URLs, requests."""
+"""What may come in: images (`images`, needs OpenCV) and model files (`model_files`).
+
+Import them by name: this one imports nothing.
+"""

@@ -158,7 +158,8 @@ class _Download:
             if total is not None and total > self._max_bytes:
                 raise self._too_large(total)
             self._progress(self._size, total)
-            for chunk in reply.iter_bytes(_CHUNK_BYTES):
+            # As they arrive: gathered into larger ones, a break would lose what was gathered.
+            for chunk in reply.iter_raw():
                 if self._size + len(chunk) > self._max_bytes:
                     raise self._too_large(self._size + len(chunk))
                 self._write(chunk)

@@ -67,7 +67,7 @@ class OnnxDetector:
         self._path = Path(spec.path)
         self._providers = tuple(providers)
         self._threads = threads
-        self._info = self._read(self._check_file())
+        self._info = self._describe(self._read_file())
         self.labels = choose_labels(
             given=spec.labels, metadata=self._info.names, classes=self._info.classes
         )
@@ -102,14 +102,13 @@ class OnnxDetector:
         """
         self.unload()
         _check_providers(self._providers)
-        model = self._check_file()
-        if self._read(model) != self._info:
+        model = self._read_file()
+        if self._describe(model) != self._info:
             raise ModelFileInvalid(
                 f"{self._path.name} was replaced by another model since it was opened",
                 fix="add the new file as a model of its own",
             )
         try:
-            onnx.load_external_data_for_model(model, str(self._path.resolve().parent))
             fold_input(model, self._info, self.max_batch)
             data = model.SerializeToString()
             del model  # two copies of the weights are enough while the runtime makes its own
@@ -150,7 +149,7 @@ class OnnxDetector:
         """Free the session and what it holds on the device."""
         self._session = None
 
-    def _check_file(self) -> onnx.ModelProto:
+    def _read_file(self) -> onnx.ModelProto:
         check_model_file(self._path, MAX_MODEL_BYTES)
         if self._spec.sha256 and (got := sha256_of(self._path)) != self._spec.sha256:
             raise ModelFileInvalid(
@@ -158,9 +157,18 @@ class OnnxDetector:
                 f"registered was {self._spec.sha256[:16]}...",
                 fix="restore the file, or register the new one as a model of its own",
             )
-        return read_onnx(self._path)
+        model = read_onnx(self._path)
+        try:
+            onnx.load_external_data_for_model(model, str(self._path.resolve().parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise ModelFileInvalid(
+                f"{self._path.name}: its weights in other files cannot be read: "
+                f"{_first_line(error)}",
+                fix="export the model as one file",
+            ) from error
+        return model
 
-    def _read(self, model: onnx.ModelProto) -> DetectorInfo:
+    def _describe(self, model: onnx.ModelProto) -> DetectorInfo:
         spec = self._spec
         return read_detector(
             model, family=spec.family, width=spec.input_width, height=spec.input_height
@@ -238,10 +246,7 @@ class OnnxDetector:
                 return rows == cells and columns == 5 + len(self.labels)
 
     def _decode(self, answer: F32, index: int) -> Detections:
-        # One not-a-number or infinity makes the sum one: a tenth of the cost of isfinite().all().
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = answer.sum()
-        if not np.isfinite(total):
+        if not np.isfinite(answer).all():
             raise InferFailed(
                 f"model {self._spec.name!r} answered numbers that are not finite (frame {index})",
                 fix="check the model's export; half precision may overflow on this device",

