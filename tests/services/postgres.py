@@ -1,10 +1,10 @@
 """A real PostgreSQL for tests: bundled binaries, TCP on a free port, gone afterwards.
 
-    from tests.services.postgres import postgres_server  # in a conftest, as a session fixture
+from tests.services.postgres import postgres_server  # in a conftest, as a session fixture
 
-    @pytest.fixture(scope="session")
-    def postgres() -> Iterator[PostgresServer]:
-        yield from postgres_server()
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    yield from postgres_server()
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from saccade.errors import (
 )
 from saccade.storage import Database
 from saccade.storage.tables import cameras, outbox
+from tests.storage.crowd import CROWD
 
 Python = Callable[..., subprocess.Popen[str]]
 
@@ -80,9 +81,10 @@ def test_a_second_writer_of_sqlite_is_told_who_is_busy_after_its_patience(tmp_pa
     with db.write():
         with pytest.raises(DatabaseBusy, match="locked for 0.05 s"), other.write():
             pass
-        with pytest.raises(DatabaseBusy), Database(
-            f"sqlite:///{tmp_path}/x.db", busy_seconds=0.0
-        ).write():
+        with (
+            pytest.raises(DatabaseBusy),
+            Database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.0).write(),
+        ):
             pass
     with other.write():
         pass
@@ -109,60 +111,55 @@ def test_eight_threads_of_one_process_write_without_a_locked_database(db: Databa
     assert len(names(db)) == 80
 
 
-WRITER = """
-import sys
+WRITERS = """
 from sqlalchemy import insert
 from saccade.storage import Database
 from saccade.storage.tables import cameras
-db, me, rows = Database(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-sys.stdin.readline()
-for turn in range(rows):
-    with db.write() as conn:
-        conn.execute(
-            insert(cameras).values(id=f"{me}-{turn}", spec={}, created_wall=0.0, updated_wall=0.0)
-        )
-db.close()
+
+def work(me):
+    db = Database(sys.argv[1])
+    for turn in range(40):
+        row = dict(id=f"{me}-{turn}", spec={}, created_wall=0.0, updated_wall=0.0)
+        with db.write() as conn:
+            conn.execute(insert(cameras).values(row))
+    db.close()
+
+crowd(8, work)
 """
 
 
 def test_eight_processes_write_without_a_locked_database(
     db: Database, url: str, python: Python
 ) -> None:
-    writers = [python(WRITER, url, str(number), "40") for number in range(8)]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    errors = [writer.communicate(timeout=60)[1] for writer in writers]
-    assert [error for error in errors if error] == []
-    assert [writer.returncode for writer in writers] == [0] * 8
+    assert python(CROWD + WRITERS, url).communicate("go\n", timeout=60)[1] == ""
     assert len(names(db)) == 320
 
 
-OPENER = """
-import sys
-from saccade.storage import Database
+OPENERS = """
 from sqlalchemy import text
-sys.stdin.readline()
-db = Database(sys.argv[1])
-with db.write() as conn:
-    conn.execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER)"))
-with db.read() as conn:
-    conn.execute(text("SELECT * FROM t"))
-db.change_token()
-db.close()
+from saccade.storage import Database
+
+def work(me):
+    db = Database(sys.argv[1])
+    with db.write() as conn:
+        conn.execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER)"))
+        conn.execute(text("INSERT INTO t VALUES (1)"))
+    with db.read() as conn:
+        conn.execute(text("SELECT * FROM t"))
+    db.change_token()
+    db.close()
+
+crowd(8, work)
 """
 
 
 def test_processes_that_open_a_fresh_sqlite_file_together_all_get_in(
     tmp_path: Path, python: Python
 ) -> None:
-    openers = [python(OPENER, f"sqlite:///{tmp_path}/fresh.db") for _ in range(6)]
-    for opener in openers:
-        assert opener.stdin is not None
-        opener.stdin.write("\n")
-        opener.stdin.flush()
-    assert [opener.communicate(timeout=60)[1] for opener in openers] == [""] * 6
+    url = f"sqlite:///{tmp_path}/fresh.db"
+    assert python(CROWD + OPENERS, url).communicate("go\n", timeout=60)[1] == ""
+    with Database(url).read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM t")).scalar() == 8
 
 
 def test_the_change_token_moves_with_every_commit_of_anybody_and_not_with_reads(
@@ -325,9 +322,10 @@ class TestUnusable:
         self, request: pytest.FixtureRequest
     ) -> None:
         server = request.getfixturevalue("postgres")
-        with pytest.raises(DataFolderUnusable, match="nowhere"), Database(
-            server.url("nowhere")
-        ).read():
+        with (
+            pytest.raises(DataFolderUnusable, match="nowhere"),
+            Database(server.url("nowhere")).read(),
+        ):
             pass
 
 
@@ -351,7 +349,9 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: 
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("password", ["hunter2", "hunter2/x", "12/hunter2", "a:hunter2", "%2Fhunter2"])
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hunter2/x", "12/hunter2", "a:hunter2", "%2Fhunter2"]
+)
 def test_no_part_of_a_password_is_displayed(password: str) -> None:
     pytest.importorskip("psycopg")
     db = Database(f"postgresql://ann:{password}@host:5432/house?sslpassword=hunter2")
