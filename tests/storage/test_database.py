@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from tests.storage.crowd import CROWD
 
 from saccade.errors import (
     DatabaseBusy,
@@ -25,7 +26,6 @@ from saccade.errors import (
 )
 from saccade.storage import Database
 from saccade.storage.tables import cameras, outbox
-from tests.storage.crowd import CROWD
 
 Python = Callable[..., subprocess.Popen[str]]
 
@@ -40,11 +40,16 @@ def names(db: Database) -> list[str]:
         return sorted(conn.execute(select(cameras.c.id)).scalars())
 
 
+def put_and_fail(db: Database, name: str) -> None:
+    with db.write() as conn:
+        conn.execute(insert(cameras).values(id=name, spec={}, created_wall=0, updated_wall=0))
+        raise RuntimeError
+
+
 def test_a_write_is_there_after_its_block_and_gone_after_an_exception(db: Database) -> None:
     put(db, "kept")
-    with pytest.raises(RuntimeError), db.write() as conn:
-        conn.execute(insert(cameras).values(id="lost", spec={}, created_wall=0, updated_wall=0))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        put_and_fail(db, "lost")
     assert names(db) == ["kept"]
 
 
@@ -79,7 +84,7 @@ def test_a_second_writer_of_sqlite_is_told_who_is_busy_after_its_patience(tmp_pa
     db = Database(f"sqlite:///{tmp_path}/x.db")
     other = Database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.05)
     with db.write():
-        with pytest.raises(DatabaseBusy, match="locked for 0.05 s"), other.write():
+        with pytest.raises(DatabaseBusy, match=r"locked for 0\.05 s"), other.write():
             pass
         with (
             pytest.raises(DatabaseBusy),
@@ -180,16 +185,13 @@ def test_the_change_token_moves_with_every_commit_of_anybody_and_not_with_reads(
     other.close()
 
 
-def test_the_change_token_does_not_move_for_what_was_rolled_back_on_sqlite(tmp_path: Path) -> None:
-    db = Database(f"sqlite:///{tmp_path}/x.db")
-    with db.write() as conn:
-        conn.execute(text("CREATE TABLE t (x INTEGER)"))
+def test_the_change_token_of_sqlite_does_not_move_for_what_was_rolled_back(db: Database) -> None:
+    if "sqlite" not in db.display_url:
+        return  # PostgreSQL's moves: a snapshot tells which transactions ended, not how
     token = db.change_token()
-    with pytest.raises(RuntimeError), db.write() as conn:
-        conn.execute(text("INSERT INTO t VALUES (1)"))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        put_and_fail(db, "lost")
     assert db.change_token() == token
-    db.close()
 
 
 def test_a_closed_database_connects_again(db: Database) -> None:
@@ -245,9 +247,9 @@ class TestUnusable:
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         db = Database(f"sqlite:///{tmp_path}/no/such/x.db")
-        with pytest.raises(DataFolderUnusable, match="no/such/x.db"), db.write():
+        with pytest.raises(DataFolderUnusable, match=r"no/such/x\.db"), db.write():
             pass
-        with pytest.raises(DataFolderUnusable, match="no/such/x.db"):
+        with pytest.raises(DataFolderUnusable, match=r"no/such/x\.db"):
             db.change_token()
 
     def test_a_folder_in_the_files_place_is_named(self, tmp_path: Path) -> None:
@@ -287,7 +289,7 @@ class TestUnusable:
             if os.geteuid() == 0 and parent.stat().st_uid == 0 and str(parent) != "/tmp":
                 parent.chmod(parent.stat().st_mode | 0o055)
         done = subprocess.run(
-            [sys.executable, "-c", script, str(path)], capture_output=True, text=True
+            [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True
         )
         tmp_path.chmod(0o755)
         assert done.stderr.startswith("DataFolderUnusable:"), done.stderr
@@ -299,9 +301,9 @@ class TestUnusable:
             conn.execute(text("CREATE TABLE t (x TEXT)"))
             pages = conn.execute(text("PRAGMA page_count")).scalar_one()
             conn.execute(text(f"PRAGMA max_page_count={pages + 2}"))
+        rows = [{"x": "x" * 2000}] * 100
         with pytest.raises(DiskFull, match=r"x\.db"), db.write() as conn:
-            for _ in range(100):
-                conn.execute(text("INSERT INTO t VALUES (:x)"), {"x": "x" * 2000})
+            conn.execute(text("INSERT INTO t VALUES (:x)"), rows)
         with db.read() as conn:
             assert conn.execute(text("SELECT count(*) FROM t")).scalar() == 0
         db.close()

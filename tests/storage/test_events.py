@@ -56,7 +56,8 @@ def test_what_was_appended_is_listed_as_it_was(db: Database) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8)
     | st.floats(-(2.0**53), 2.0**53, width=32),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
 STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -92,9 +93,13 @@ def test_text_that_postgres_could_not_store_does_not_stop_a_batch(db: Database) 
 
 
 def test_nothing_is_stored_or_owed_when_the_transaction_fails(db: Database) -> None:
-    with pytest.raises(RuntimeError), db.write() as conn:
-        EventStore(db).append(conn, [event()], [Sink("hook")])
-        raise RuntimeError
+    def append_and_fail() -> None:
+        with db.write() as conn:
+            EventStore(db).append(conn, [event()], [Sink("hook")])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        append_and_fail()
     assert EventStore(db).list() == []
     assert sum(Outbox(db).counts().values()) == 0
 

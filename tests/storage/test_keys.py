@@ -52,9 +52,7 @@ def test_keys_that_share_their_shown_part_are_told_apart(keys: KeyStore, db: Dat
     first, secret = keys.create("a", now_wall=NOW)
     second, _ = keys.create("b", now_wall=NOW)
     with db.write() as conn:
-        conn.execute(
-            update(api_keys).where(api_keys.c.id == second.id).values(prefix=first.prefix)
-        )
+        conn.execute(update(api_keys).where(api_keys.c.id == second.id).values(prefix=first.prefix))
     assert keys.verify(secret) == first
 
 

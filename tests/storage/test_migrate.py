@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def test_a_fresh_upgrade_makes_exactly_the_tables_of_the_metadata(empty: Databas
 def described(db: Database) -> dict[str, object]:
     """Every column, key and index of our tables, as the database itself tells them."""
 
-    def indexes(look: sa.Inspector, table: str) -> list[object]:
+    def indexes(look: sa.Inspector, table: str) -> Sequence[object]:
         return sorted(
             (i["name"], i["unique"], i["column_names"],
              {option: str(value) for option, value in i.get("dialect_options", {}).items()})

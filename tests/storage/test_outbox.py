@@ -7,16 +7,18 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.engine import Engine
+from tests.storage.crowd import CROWD
 
 from saccade.storage import Database, Delivery, Outbox, OutboxState, backoff_s, enqueue
 from saccade.storage.outbox import MAX_LEASE_S, MAX_RETRY_S
 from saccade.storage.tables import outbox as table
-from tests.storage.crowd import CROWD
 
 Python = Callable[..., subprocess.Popen[str]]
 NOW = 1_700_000_000.0
@@ -131,11 +133,9 @@ def test_a_claim_reads_the_index_of_what_is_owed_and_not_the_history(db: Databas
     """On SQLite; a PostgreSQL planner rightly scans a table this small."""
     if "sqlite" not in db.display_url:
         return
-    seen = []
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
+    seen: list[tuple[str, tuple[object, ...]]] = []
 
-    def note(*args: object) -> None:
+    def note(*args: Any) -> None:
         seen.append((args[2], args[3]))
 
     event.listen(Engine, "before_cursor_execute", note)
@@ -143,7 +143,7 @@ def test_a_claim_reads_the_index_of_what_is_owed_and_not_the_history(db: Databas
         claim(db)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    statement, parameters = next((s, p) for s, p in seen if str(s).startswith("SELECT outbox.id"))
+    statement, parameters = next(one for one in seen if one[0].startswith("SELECT outbox.id"))
     with db.read() as conn:
         plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
     assert "ix_outbox_open" in str(plan)

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.services.postgres import PostgresServer
 
 from saccade.storage import Database, Delivery, Outbox, OutboxState, enqueue, metadata
 from saccade.storage.tables import outbox as table
-from tests.services.postgres import PostgresServer
 
 SECONDS = st.integers(0, 6).map(float)  # small and whole, so that boundaries are hit
 
