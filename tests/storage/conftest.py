@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.services.postgres import PostgresServer, postgres_server
 
 from saccade.storage import Database, metadata
-from tests.services.postgres import PostgresServer, postgres_server
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.services)]
 TEMPLATE = "saccade_template"

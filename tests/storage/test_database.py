@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from tests.storage.crowd import CROWD
 
 from saccade.errors import (
     DatabaseBusy,
@@ -39,11 +40,16 @@ def names(db: Database) -> list[str]:
         return sorted(conn.execute(select(cameras.c.id)).scalars())
 
 
+def put_and_fail(db: Database, name: str) -> None:
+    with db.write() as conn:
+        conn.execute(insert(cameras).values(id=name, spec={}, created_wall=0, updated_wall=0))
+        raise RuntimeError
+
+
 def test_a_write_is_there_after_its_block_and_gone_after_an_exception(db: Database) -> None:
     put(db, "kept")
-    with pytest.raises(RuntimeError), db.write() as conn:
-        conn.execute(insert(cameras).values(id="lost", spec={}, created_wall=0, updated_wall=0))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        put_and_fail(db, "lost")
     assert names(db) == ["kept"]
 
 
@@ -78,11 +84,12 @@ def test_a_second_writer_of_sqlite_is_told_who_is_busy_after_its_patience(tmp_pa
     db = Database(f"sqlite:///{tmp_path}/x.db")
     other = Database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.05)
     with db.write():
-        with pytest.raises(DatabaseBusy, match="locked for 0.05 s"), other.write():
+        with pytest.raises(DatabaseBusy, match=r"locked for 0\.05 s"), other.write():
             pass
-        with pytest.raises(DatabaseBusy), Database(
-            f"sqlite:///{tmp_path}/x.db", busy_seconds=0.0
-        ).write():
+        with (
+            pytest.raises(DatabaseBusy),
+            Database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.0).write(),
+        ):
             pass
     with other.write():
         pass
@@ -109,60 +116,55 @@ def test_eight_threads_of_one_process_write_without_a_locked_database(db: Databa
     assert len(names(db)) == 80
 
 
-WRITER = """
-import sys
+WRITERS = """
 from sqlalchemy import insert
 from saccade.storage import Database
 from saccade.storage.tables import cameras
-db, me, rows = Database(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-sys.stdin.readline()
-for turn in range(rows):
-    with db.write() as conn:
-        conn.execute(
-            insert(cameras).values(id=f"{me}-{turn}", spec={}, created_wall=0.0, updated_wall=0.0)
-        )
-db.close()
+
+def work(me):
+    db = Database(sys.argv[1])
+    for turn in range(40):
+        row = dict(id=f"{me}-{turn}", spec={}, created_wall=0.0, updated_wall=0.0)
+        with db.write() as conn:
+            conn.execute(insert(cameras).values(row))
+    db.close()
+
+crowd(8, work)
 """
 
 
 def test_eight_processes_write_without_a_locked_database(
     db: Database, url: str, python: Python
 ) -> None:
-    writers = [python(WRITER, url, str(number), "40") for number in range(8)]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    errors = [writer.communicate(timeout=60)[1] for writer in writers]
-    assert [error for error in errors if error] == []
-    assert [writer.returncode for writer in writers] == [0] * 8
+    assert python(CROWD + WRITERS, url).communicate("go\n", timeout=60)[1] == ""
     assert len(names(db)) == 320
 
 
-OPENER = """
-import sys
-from saccade.storage import Database
+OPENERS = """
 from sqlalchemy import text
-sys.stdin.readline()
-db = Database(sys.argv[1])
-with db.write() as conn:
-    conn.execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER)"))
-with db.read() as conn:
-    conn.execute(text("SELECT * FROM t"))
-db.change_token()
-db.close()
+from saccade.storage import Database
+
+def work(me):
+    db = Database(sys.argv[1])
+    with db.write() as conn:
+        conn.execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER)"))
+        conn.execute(text("INSERT INTO t VALUES (1)"))
+    with db.read() as conn:
+        conn.execute(text("SELECT * FROM t"))
+    db.change_token()
+    db.close()
+
+crowd(8, work)
 """
 
 
 def test_processes_that_open_a_fresh_sqlite_file_together_all_get_in(
     tmp_path: Path, python: Python
 ) -> None:
-    openers = [python(OPENER, f"sqlite:///{tmp_path}/fresh.db") for _ in range(6)]
-    for opener in openers:
-        assert opener.stdin is not None
-        opener.stdin.write("\n")
-        opener.stdin.flush()
-    assert [opener.communicate(timeout=60)[1] for opener in openers] == [""] * 6
+    url = f"sqlite:///{tmp_path}/fresh.db"
+    assert python(CROWD + OPENERS, url).communicate("go\n", timeout=60)[1] == ""
+    with Database(url).read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM t")).scalar() == 8
 
 
 def test_the_change_token_moves_with_every_commit_of_anybody_and_not_with_reads(
@@ -183,16 +185,13 @@ def test_the_change_token_moves_with_every_commit_of_anybody_and_not_with_reads(
     other.close()
 
 
-def test_the_change_token_does_not_move_for_what_was_rolled_back_on_sqlite(tmp_path: Path) -> None:
-    db = Database(f"sqlite:///{tmp_path}/x.db")
-    with db.write() as conn:
-        conn.execute(text("CREATE TABLE t (x INTEGER)"))
+def test_the_change_token_of_sqlite_does_not_move_for_what_was_rolled_back(db: Database) -> None:
+    if "sqlite" not in db.display_url:
+        return  # PostgreSQL's moves: a snapshot tells which transactions ended, not how
     token = db.change_token()
-    with pytest.raises(RuntimeError), db.write() as conn:
-        conn.execute(text("INSERT INTO t VALUES (1)"))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        put_and_fail(db, "lost")
     assert db.change_token() == token
-    db.close()
 
 
 def test_a_closed_database_connects_again(db: Database) -> None:
@@ -248,9 +247,9 @@ class TestUnusable:
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         db = Database(f"sqlite:///{tmp_path}/no/such/x.db")
-        with pytest.raises(DataFolderUnusable, match="no/such/x.db"), db.write():
+        with pytest.raises(DataFolderUnusable, match=r"no/such/x\.db"), db.write():
             pass
-        with pytest.raises(DataFolderUnusable, match="no/such/x.db"):
+        with pytest.raises(DataFolderUnusable, match=r"no/such/x\.db"):
             db.change_token()
 
     def test_a_folder_in_the_files_place_is_named(self, tmp_path: Path) -> None:
@@ -290,7 +289,7 @@ class TestUnusable:
             if os.geteuid() == 0 and parent.stat().st_uid == 0 and str(parent) != "/tmp":
                 parent.chmod(parent.stat().st_mode | 0o055)
         done = subprocess.run(
-            [sys.executable, "-c", script, str(path)], capture_output=True, text=True
+            [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True
         )
         tmp_path.chmod(0o755)
         assert done.stderr.startswith("DataFolderUnusable:"), done.stderr
@@ -302,9 +301,9 @@ class TestUnusable:
             conn.execute(text("CREATE TABLE t (x TEXT)"))
             pages = conn.execute(text("PRAGMA page_count")).scalar_one()
             conn.execute(text(f"PRAGMA max_page_count={pages + 2}"))
+        rows = [{"x": "x" * 2000}] * 100
         with pytest.raises(DiskFull, match=r"x\.db"), db.write() as conn:
-            for _ in range(100):
-                conn.execute(text("INSERT INTO t VALUES (:x)"), {"x": "x" * 2000})
+            conn.execute(text("INSERT INTO t VALUES (:x)"), rows)
         with db.read() as conn:
             assert conn.execute(text("SELECT count(*) FROM t")).scalar() == 0
         db.close()
@@ -325,9 +324,10 @@ class TestUnusable:
         self, request: pytest.FixtureRequest
     ) -> None:
         server = request.getfixturevalue("postgres")
-        with pytest.raises(DataFolderUnusable, match="nowhere"), Database(
-            server.url("nowhere")
-        ).read():
+        with (
+            pytest.raises(DataFolderUnusable, match="nowhere"),
+            Database(server.url("nowhere")).read(),
+        ):
             pass
 
 
@@ -351,7 +351,9 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: 
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("password", ["hunter2", "hunter2/x", "12/hunter2", "a:hunter2", "%2Fhunter2"])
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hunter2/x", "12/hunter2", "a:hunter2", "%2Fhunter2"]
+)
 def test_no_part_of_a_password_is_displayed(password: str) -> None:
     pytest.importorskip("psycopg")
     db = Database(f"postgresql://ann:{password}@host:5432/house?sslpassword=hunter2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Dialect, Double, Integer, Text
@@ -21,10 +22,12 @@ def storable_text(text: str) -> str:
 
 
 def storable_json(value: object) -> object:
-    """Return a JSON value with every string in it, keys too, made storable."""
+    """Return a JSON value as both databases keep it: text storable, NaN and infinity null."""
     match value:
         case str():
             return storable_text(value)
+        case float():
+            return value if math.isfinite(value) else None
         case dict():
             return {storable_json(key): storable_json(item) for key, item in value.items()}
         case list() | tuple():
@@ -49,7 +52,10 @@ class PortableText(TypeDecorator[str]):
 
 
 class PortableJson(TypeDecorator[Any]):
-    """JSON on SQLite, JSONB on PostgreSQL. NaN and infinity, which JSON has not, become null."""
+    """JSON on SQLite, JSONB on PostgreSQL. NaN and infinity, which JSON has not, become null.
+
+    JSON has one kind of number: JSONB gives a float that is whole and above 2**53 back as an int.
+    """
 
     impl = JSON
     cache_ok = True

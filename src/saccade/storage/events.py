@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select
 
 from saccade.errors import BadInput
+from saccade.storage.columns import storable_json
 from saccade.storage.database import Database
 from saccade.storage.dialects import conflict_insert
 from saccade.storage.outbox import enqueue
@@ -90,10 +91,14 @@ class EventStore:
         self._db.serialize(conn, "events")
         stored = []
         for event in events:
-            event_id = _insert(conn, event)
+            # What is pushed and owed is what is stored, to the letter.
+            values = {
+                name: storable_json(value) for name, value in msgspec.structs.asdict(event).items()
+            }
+            event_id = _insert(conn, values)
             if event_id is None:
                 continue
-            one = StoredEvent(id=event_id, **msgspec.structs.asdict(event))
+            one = msgspec.convert({**values, "id": event_id}, StoredEvent)
             stored.append(one)
             payload = msgspec.json.encode(one).decode()
             for sink in sinks:
@@ -151,9 +156,8 @@ class EventStore:
             return conn.execute(select(func.max(table.c.id))).scalar() or 0
 
 
-def _insert(conn: Connection, event: NewEvent) -> int | None:
-    values = msgspec.structs.asdict(event)
-    if event.dedupe_key is None:
+def _insert(conn: Connection, values: Mapping[str, object]) -> int | None:
+    if values["dedupe_key"] is None:
         return int(conn.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
     statement = (
         conflict_insert(conn, table)

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -98,15 +98,39 @@ class LocalObjects:
         segments = check_key(key)
         source = io.BytesIO(data) if isinstance(data, bytes) else data
         name = secrets.token_hex(16)
-        with self._problems(key), self._open_folder((TEMPORARY,), create=True) as writing:
+        with ExitStack() as stack:
+            with self._problems(key):
+                writing = stack.enter_context(self._open_folder((TEMPORARY,), create=True))
             try:
-                size_bytes, digest = _write(source, name, writing)
-                self._publish(name, writing, segments)
+                size_bytes, digest = self._copy(key, source, name, writing)
+                with self._problems(key):
+                    self._publish(name, writing, segments)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=writing)
                 raise
         return ObjectInfo(key, size_bytes, digest)
+
+    def _copy(self, key: str, source: BinaryIO, name: str, folder: int) -> tuple[int, str]:
+        """Copy a stream into a new file; return its size in bytes and its SHA-256.
+
+        An error of the stream is the caller's and goes through as it is.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with self._problems(key):
+            file = os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb", buffering=0)
+        with file:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+                view = memoryview(chunk)
+                with self._problems(key):
+                    while view:
+                        view = view[file.write(view) :]
+            with self._problems(key):
+                os.fsync(file.fileno())
+        return size_bytes, digest.hexdigest()
 
     def _publish(self, name: str, writing: int, segments: tuple[str, ...]) -> None:
         for _ in range(_PUBLISH_TRIES):
@@ -181,8 +205,12 @@ class LocalObjects:
     def _open_folder(self, segments: tuple[str, ...], *, create: bool = False) -> Iterator[int]:
         """Open a folder below the root step by step, as a descriptor."""
         if create:
-            with suppress(FileExistsError):
+            try:
                 self._folder.mkdir(mode=0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise self._unusable(error) from error
         # The root itself may be a link: the person who runs the server put it there.
         current = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -198,9 +226,7 @@ class LocalObjects:
         try:
             yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            if not self._folder.parent.is_dir() or (
-                self._folder.exists() and not self._folder.is_dir()
-            ):
+            if self._folder.exists() and not self._folder.is_dir():
                 raise self._unusable(error) from error
             raise NotFound(
                 f"no object has the key {key!r}", fix="list the keys there are"
@@ -238,21 +264,6 @@ def _step(current: int, segment: str, *, create: bool) -> int:
         raise
     os.close(current)
     return below
-
-
-def _write(source: BinaryIO, name: str, folder: int) -> tuple[int, str]:
-    """Copy a stream into a new file; return its size in bytes and its SHA-256."""
-    digest, size_bytes = hashlib.sha256(), 0
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb", buffering=0) as file:
-        while chunk := source.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size_bytes += len(chunk)
-            view = memoryview(chunk)
-            while view:
-                view = view[file.write(view) :]
-        os.fsync(file.fileno())
-    return size_bytes, digest.hexdigest()
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[str]:
