@@ -268,7 +268,7 @@ class Storage(Group):
         if url is not None:
             scheme, mark, _ = url.get_secret_value().partition("://")
             if not mark or scheme.split("+")[0] not in {"sqlite", "postgresql", "postgres"}:
-                raise wrong("the database must be a URL of sqlite:///... or postgresql://...")
+                raise wrong("must be a URL of sqlite:///... or postgresql://...")
         return url
 
 
