@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import saccade as saccade_package
+
 Saccade = Callable[..., subprocess.CompletedProcess[str]]
+
+#: The code that is tested, also where another saccade is installed.
+SOURCE = str(Path(saccade_package.__file__).parents[1])
 
 #: What the console script does.
 PROGRAM = "from saccade.cli.main import main; main()"
@@ -25,7 +30,7 @@ def saccade(tmp_path: Path) -> Saccade:
         return subprocess.run(
             [sys.executable, "-c", PROGRAM, *arguments],
             cwd=tmp_path,
-            env=kept | {"COLUMNS": "200"} | dict(env or {}),
+            env=kept | {"COLUMNS": "200", "PYTHONPATH": SOURCE} | dict(env or {}),
             capture_output=True,
             text=True,
             timeout=60,

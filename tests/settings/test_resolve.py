@@ -197,7 +197,8 @@ def test_a_camera_has_what_it_says_and_what_inference_says(read: Read) -> None:
             "cameras:\n"
             "  a: {source: 'rtsp://u:p@h/1'}\n"
             "  b:\n"
-            "    {source: c.mp4, name: Yard, model: n, loop: true, realtime: false, frame_skip: 0}\n"
+            "    {source: c.mp4, name: Yard, model: n, loop: true, realtime: false,\n"
+            "     frame_skip: 0}\n"
             "  c: {source: 0, model: none}\n"
         )
     )
