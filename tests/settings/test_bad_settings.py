@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from saccade.config import Problem, SettingsProblems, load
+from saccade.config import Problem, Settings, SettingsProblems, load
 from saccade.config.yamlfile import MAX_FILE_BYTES
 
 Problems = Callable[..., tuple[Problem, ...]]
@@ -93,6 +95,11 @@ CASES = {
     "a webhook that is no URL": (
         "webhooks: {a: {url: example.org/secret}}\n",
         "saccade.yaml:1: webhooks.a.url is ***: must be a URL like https://host/path",
+    ),
+    "a mirror that is no URL": (
+        "catalogue: {mirror: mirror.example}\n",
+        "saccade.yaml:1: catalogue.mirror is 'mirror.example': must be a URL like "
+        "https://host/path",
     ),
     "an unknown database": (
         "storage: {url: 'mysql://u:secret@h/db'}\n",
@@ -271,3 +278,56 @@ def test_no_message_holds_a_password_or_a_webhooks_secret(problems: Problems) ->
     )
     assert len(found) == 8
     assert "HIDDEN" not in "\n".join(map(str, found))
+
+
+# Pieces of settings, of YAML's grammar and of trouble, in any order.
+PIECES = st.sampled_from(
+    [*Settings.model_fields, *"abn0-:?,[]{}#&*!|>'\"%@`~ \n\t", "\n  ", "\n    ", ": ", "- ",
+     "null", "true", "1e999", ".inf", "0x10", "<<: ", "!!int ", "!!binary ", "---\n", "...\n",
+     "\ud7ff", "source: ", "path: ", "port: ", "labels: ", "input_size: ", "url: ", "rtsp://u:p@h",
+     "9" * 5000]
+)  # fmt: skip
+
+
+def problems_of(folder: Path, env: dict[str, str]) -> tuple[Problem, ...]:
+    """Return what is wrong with settings that may well be right; nothing but this is raised."""
+    try:
+        load(environ=env, folder=folder)
+    except SettingsProblems as error:
+        return error.problems
+    return ()
+
+
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text() | st.binary())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_in_the_file_it_is_read_or_refused_line_by_line(
+    tmp_path: Path, text: str | bytes
+) -> None:
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    (tmp_path / "saccade.yaml").write_bytes(data)
+    for problem in problems_of(tmp_path, {}):
+        assert "\n" not in str(problem)
+        assert problem.where.startswith("saccade.yaml")
+
+
+@given(
+    st.dictionaries(
+        st.lists(
+            st.sampled_from(
+                [*(f.upper() for f in Settings.model_fields), "A", "SOURCE", "PORT", ""]
+            ),
+            min_size=1,
+            max_size=4,
+        ).map(lambda parts: "SACCADE_" + "__".join(parts)),
+        st.text()
+        | st.sampled_from(["{}", "[", '{"a": {"source": 0}}', "null", "1", "x, y", "[1]"]),
+        max_size=4,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_in_the_environment_it_is_read_or_refused_line_by_line(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    for problem in problems_of(tmp_path, env):
+        assert "\n" not in str(problem)
+        assert problem.where.startswith("environment SACCADE_")
