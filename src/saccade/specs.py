@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,8 +37,6 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 #: Frames in one inference where nobody says otherwise. A batch gains little on a CPU and waits.
 CPU_BATCH, GPU_BATCH = 1, 8
-
-HASH_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +161,22 @@ def model_spec(
 
 
 def sha256_file(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal, or "" when it cannot be read: loading will say why."""
-    digest = hashlib.sha256()
+    """Return a file's sha256 in hexadecimal, or "" when it cannot be read: loading will say why.
+
+    A file that did not change since is not read again: all models are resolved anew whenever a
+    camera is added, and a model can be gigabytes.
+    """
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(HASH_CHUNK_BYTES):
-                digest.update(chunk)
+        found = path.stat()
+        return _sha256(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     except OSError:
         return ""
-    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, *_version: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def host_spec(name: str, settings: Settings, machine: Machine) -> HostSpec:

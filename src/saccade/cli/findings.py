@@ -24,6 +24,7 @@ from saccade.types import SourceKind
 #: Bytes of a Unix socket's path, the end mark left out (unix(7)).
 SOCKET_PATH_BYTES = 107
 
+
 class State(StrEnum):
     """How a finding is."""
 

@@ -8,6 +8,7 @@ or a Typer application made by `options.sub_app` (its functions become sub-comma
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -119,19 +120,16 @@ def main() -> None:
     """Run the command line. A failure is told in a line; a traceback needs `--debug`."""
     try:
         app(prog_name="saccade")
-    except SaccadeError as error:
-        _tell(error)
-        status = FAILED
     except Exception as error:  # noqa: BLE001  the outermost place: nothing else could tell it
-        _tell_bug(error)
-        status = BROKEN
-    else:
-        return
-    if "--debug" in sys.argv[1:]:
-        import traceback  # noqa: PLC0415  only here
-
-        traceback.print_exc()
-    sys.exit(status)
+        if isinstance(error, SaccadeError):
+            status = FAILED
+            _tell(error)
+        else:
+            status = BROKEN
+            _tell_bug(error)
+        if "--debug" in sys.argv[1:]:
+            traceback.print_exc()
+        sys.exit(status)
 
 
 def _tell(error: SaccadeError) -> None:

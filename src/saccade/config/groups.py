@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -268,7 +269,7 @@ class Storage(Group):
         if url is not None:
             scheme, mark, _ = url.get_secret_value().partition("://")
             if not mark or scheme.split("+")[0] not in {"sqlite", "postgresql", "postgres"}:
-                raise wrong("the database must be a URL of sqlite:///... or postgresql://...")
+                raise wrong("must be a URL of sqlite:///... or postgresql://...")
         return url
 
 
@@ -323,5 +324,12 @@ class Catalogue(Group):
     """Where `saccade models` finds models to install."""
 
     mirror: SecretUrl | None = Field(None)
-    """URL or folder to take catalogue files from instead of their own addresses, for machines
-    without the internet."""
+    """URL that takes the place of scheme and host in the addresses of catalogue files, for
+    machines without the internet: https://mirror.example/models."""
+
+    @field_validator("mirror")
+    @classmethod
+    def _is_http(cls, mirror: SecretUrl | None) -> SecretUrl | None:
+        if mirror and not re.match(r"https?://[^/?#\s]+[^?#\s]*$", mirror.get_secret_value()):
+            raise wrong("must be a URL like https://host/path")
+        return mirror

@@ -117,7 +117,8 @@ def _sources(
         except SettingsProblems as error:
             problems = list(error.problems)
         else:
-            if not layer.values and not problems:
+            is_silent = all(value is None or value == {} for value in layer.values.values())
+            if is_silent and not problems:
                 notes.append(f"{name} sets nothing: every setting has its default")
     dotenv_path = base_dir / ".env"
     dotenv, more = read_dotenv(dotenv_path, layer.values, name=_name(dotenv_path, folder))

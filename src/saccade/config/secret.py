@@ -17,7 +17,8 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:?//")
 _SECRET_WORD = re.compile(
     r"pass|pwd|psw|token|secret|auth|sign|sig$|key|credential|session|jwt|sas$|^code$|^p$", re.I
 )
-_PAIR = re.compile(r"([^&;?#/=\s]+)=([^&;#]*)")
+_KEY = re.compile(r"([^&;?#/=\s]+)=")
+_VALUE = re.compile(r"[^&;#]*")
 
 
 def redact_url(url: str) -> str:
@@ -33,7 +34,7 @@ def redact_url(url: str) -> str:
     head, rest = (scheme.group(), url[scheme.end() :]) if scheme else ("", url)
     if scheme or not url.startswith("/"):
         rest = _hide_login(rest, is_url=scheme is not None)
-    return head + _PAIR.sub(_hide_pair, rest)
+    return head + _hide_values(rest)
 
 
 def _hide_login(rest: str, *, is_url: bool) -> str:
@@ -60,9 +61,16 @@ def _stars_for(login: str) -> str:
     return f"{user}:{STARS}" if colon else STARS
 
 
-def _hide_pair(pair: re.Match[str]) -> str:
-    key = unquote(pair.group(1))
-    return f"{pair.group(1)}={STARS}" if _SECRET_WORD.search(key) else pair.group()
+def _hide_values(rest: str) -> str:
+    """Put stars after every `key=` whose key is a word for a secret."""
+    shown, at = "", 0
+    for key in _KEY.finditer(rest):
+        if key.start() < at or not _SECRET_WORD.search(unquote(key.group(1))):
+            continue
+        value = _VALUE.match(rest, key.end())
+        shown += rest[at : key.end()] + STARS
+        at = value.end() if value else key.end()
+    return shown + rest[at:]
 
 
 class SecretUrl(Secret[str]):

@@ -46,6 +46,8 @@ def parse_source(text: str, base_dir: Path) -> Source:
     text = text.strip()
     if not text or "\0" in text or "\n" in text:
         raise BadInput("an empty source" if not text else "a line break in the source", fix=_FIX)
+    if re.fullmatch(r"-\d+", text):
+        raise BadInput("webcams are counted from 0", fix="use 0, 1, ...")
     if text.isdecimal() and text.isascii():
         device = f"/dev/video{int(text)}"
         return Source(SourceKind.WEBCAM, device, device)

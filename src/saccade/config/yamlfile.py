@@ -71,7 +71,7 @@ def read_yaml(path: Path, *, name: str) -> tuple[Layer, list[Problem]]:
     """
     root = _compose(_text(path, name), name)
     layer, problems = Layer(), list[Problem]()
-    if root is None:
+    if root is None or root.tag == "tag:yaml.org,2002:null":
         return layer, problems
     if not isinstance(root, yaml.MappingNode):
         kind = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
