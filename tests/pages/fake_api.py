@@ -1,4 +1,4 @@
-"""A small API server that speaks the pages' contract, with controls, and leads the rest to the pages.
+"""A small API server that speaks the pages' contract, has controls, and leads to the pages.
 
 It listens on a Unix-domain socket (as the pages see the server) and on a port (as a browser does).
 """
@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import unix_connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "content-length"}
 TILE_PERIOD_S = 0.12
@@ -175,7 +175,7 @@ def rich_state() -> dict[str, Any]:
                 uptime_seconds=None,
                 rss_bytes=None,
                 reason="exit code 1, next try in 2 s",
-            ),  # fmt: skip
+            ),
             "server": process("server"),
             "pages": process("pages"),
         },
@@ -222,10 +222,11 @@ class FakeApi:
         self.removed: list[str] = []
         self.feed_open = True
         self.feeds: set[WebSocket] = set()
+        self._asked = threading.Condition()
+        self._no_feed = threading.Event()
         self.feed_count = 0  # connections ever made to /ws
         self.watched: list[dict[str, str]] = []  # what the last browser asked to see
         self.tiles_flow = True
-        self._changed = asyncio.Event()
         self._tcp = socket.create_server(("127.0.0.1", 0))
         self._unix = socket.socket(socket.AF_UNIX)
         self._unix.bind(self.api_socket)
@@ -240,7 +241,7 @@ class FakeApi:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=1,
-            )  # fmt: skip
+            )
         )
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -276,9 +277,17 @@ class FakeApi:
             do(self)
             self.state["at"] = time.time()
             await self._push({"type": "state_update", "state": self.state})
-            self._changed.set()
 
         self._in_loop(apply())
+
+    def wait_for(self, is_so: Callable[[FakeApi], bool], *, within_s: float = 8.0) -> None:
+        """Wait until something is so; looked at whenever a browser asks for other tiles."""
+        deadline = time.monotonic() + within_s
+        with self._asked:
+            while not is_so(self):
+                left = deadline - time.monotonic()
+                assert left > 0, f"still not so; watched: {self.watched}"
+                self._asked.wait(left)
 
     def push_event(self, **changes: Any) -> dict[str, Any]:
         """Store and push one event."""
@@ -290,6 +299,14 @@ class FakeApi:
 
         self._in_loop(apply())
         return new
+
+    def push_raw(self, message: dict[str, Any]) -> None:
+        """Push something that is not of the contract."""
+        self._in_loop(self._push(message))
+
+    def wait_no_feed(self) -> None:
+        """Wait until nobody is connected to `/ws`."""
+        assert self._no_feed.wait(5)
 
     def drop_feed(self) -> None:
         """Close every `/ws` and refuse new ones."""
@@ -408,6 +425,7 @@ class FakeApi:
         self.feed_count += 1
         await websocket.send_json({"type": "state_update", "state": self.state})
         self.feeds.add(websocket)
+        self._no_feed.clear()
         try:
             while True:
                 await websocket.receive()
@@ -415,6 +433,8 @@ class FakeApi:
             pass
         finally:
             self.feeds.discard(websocket)
+            if not self.feeds:
+                self._no_feed.set()
 
     async def _tiles(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -425,7 +445,10 @@ class FakeApi:
             nonlocal watched
             try:
                 while True:
-                    watched = self.watched = json.loads(await websocket.receive_text())["watch"]
+                    watched = json.loads(await websocket.receive_text())["watch"]
+                    with self._asked:
+                        self.watched = watched
+                        self._asked.notify_all()
             except (WebSocketDisconnect, RuntimeError, KeyError):
                 gone.set()
 
@@ -467,7 +490,7 @@ class FakeApi:
                     params=request.query_params,
                     headers=[(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP],
                     content=await request.body(),
-                ),  # fmt: skip
+                ),
                 stream=True,
             )
         except httpx.HTTPError:
@@ -490,7 +513,7 @@ class FakeApi:
             pages = await unix_connect(
                 self.pages_socket, f"ws://pages{path}?{query}", proxy=None, max_size=None
             )
-        except (OSError, Exception):
+        except (OSError, WebSocketException):
             await browser.close(1013)
             return
         await browser.accept()

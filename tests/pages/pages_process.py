@@ -1,4 +1,7 @@
-"""Runs the real pages process for a test: `python pages_process.py PAGES_SOCKET API_SOCKET SETTINGS`."""
+"""Runs the real pages process for a test.
+
+usage: pages_process.py PAGES_SOCKET API_SOCKET SETTINGS_JSON; writes a line when it listens.
+"""
 
 import signal
 import socket
@@ -17,6 +20,8 @@ def main() -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])
     listener.listen(64)
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
     settings = msgspec.json.decode(sys.argv[3], type=PagesSettings)
     serve(listener, sys.argv[2], settings, stop)
 

@@ -52,7 +52,7 @@ class CameraForm(msgspec.Struct):
 def check(camera: NewCamera) -> dict[str, str]:
     """Return, for each field that cannot work, why; the API checks everything again."""
     errors = {}
-    if not re.match(NAME_PATTERN, camera.id):
+    if not re.fullmatch(NAME_PATTERN, camera.id):
         errors["id"] = "Use 1 to 63 small letters, digits, - and _, a letter or digit first."
     if not camera.source:
         errors["source"] = "Enter an address or a path."
