@@ -6,12 +6,13 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from saccade.cli.launch import (
     DEMO_PREFIX,
@@ -30,8 +31,8 @@ from saccade.desired import CameraSpec, ModelSpec
 from saccade.resolve import DemoParts, camera_spec
 from saccade.types import HostName, ModelKind, ModelName
 
-#: id -> (what people call it, the scene's seed). Neither seed was trained on.
-CAMERAS: Final = {"intake": ("Kiosk intake", 70_001), "sorting": ("Sorting belt", 70_002)}
+#: id -> (what people call it, the scene's seed). Neither seed was trained or measured on.
+CAMERAS: Final = {"intake": ("Kiosk intake", 3), "sorting": ("Sorting belt", 8)}
 CLIP_SECONDS: Final = 20.0
 MODEL: Final = ModelName("kiosk-demo")
 
@@ -85,14 +86,17 @@ def _clips(folder: Path) -> dict[str, Path]:
             jobs = []
             for name, path in missing.items():
                 task = bar.add_task(f"Rendering {CAMERAS[name][0]}", total=1.0)
-                jobs.append(pool.submit(
-                    render_clip, path, seed=CAMERAS[name][1], seconds=CLIP_SECONDS,
-                    progress=lambda share, task=task: bar.update(task, completed=share),
-                ))
+                show = partial(_show, bar, task)
+                jobs.append(pool.submit(render_clip, path, seed=CAMERAS[name][1],
+                                        seconds=CLIP_SECONDS, progress=show))
             for job in jobs:
                 job.result()
     print(f"Rendered {len(missing)} clips in {time.monotonic() - began_at:.1f} s.")
     return paths
+
+
+def _show(bar: Progress, task: TaskID, share: float) -> None:
+    bar.update(task, completed=share)
 
 
 def _camera(name: str, clip: Path, loaded: Loaded) -> CameraSpec:

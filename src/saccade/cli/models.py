@@ -119,6 +119,7 @@ def pull_model(name: str, config: ConfigOption = None, data: DataOption = None) 
         raise BadInput(f"{name} is a {entry.kind}, which this version does not run",
                        fix="`saccade models catalogue` lists the others")
     print(f"{entry.name}: licence {entry.licence} ({entry.licence_url})")
+    mirror = place.loaded.settings.catalogue.mirror
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
         httpx.Client(follow_redirects=True, timeout=30.0) as client,
@@ -126,7 +127,7 @@ def pull_model(name: str, config: ConfigOption = None, data: DataOption = None) 
     ):
         task = bar.add_task("", total=entry.size_bytes)
         path = pull(
-            entry, place.data_dir / "pulled", place.loaded.settings.catalogue.mirror,
+            entry, place.data_dir / "pulled", mirror.get_secret_value() if mirror else None,
             client=client, progress=lambda done, total: bar.update(task, completed=done,
                                                                    total=total),
         )
