@@ -1,0 +1,108 @@
+"""A network camera that goes away and comes back, beside one that stays."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services import rtsp
+from tests.support.tree import Tree, free_port, running, until
+
+pytestmark = [pytest.mark.tree, pytest.mark.services, pytest.mark.slow]
+
+OUTAGE_S = 10.0
+
+
+@pytest.fixture
+def server() -> Iterator[rtsp.Rtsp]:
+    rtsp.require()
+    one = rtsp.Rtsp(free_port())
+    one.start()
+    yield one
+    one.kill()
+
+
+def rate(tree: Tree, camera: str, since: tuple[float, int]) -> float:
+    """Return the answers per second since a look before."""
+    return (tree.camera(camera)["served"] - since[1]) / (time.monotonic() - since[0])
+
+
+def look(tree: Tree, camera: str) -> tuple[float, int]:
+    return time.monotonic(), tree.camera(camera)["served"]
+
+
+def let_pass(seconds: float) -> None:
+    """Let real time pass: the outage itself is what the test is about."""
+    threading.Event().wait(seconds)
+
+
+def test_a_lost_stream_comes_back_within_5_s_and_its_sibling_keeps_its_rate(
+    tmp_path: Path, kiosk: dict[str, Any], server: rtsp.Rtsp
+) -> None:
+    cameras = {"net": {"source": server.url("ball")}, "file": kiosk["cameras"]["one"]}
+    with running(tmp_path, {**kiosk, "cameras": cameras}) as tree:
+        tree.wait_served("net", 10)
+        until(lambda: tree.camera("file")["fps"] >= 4.75, 15, "the sibling's usual rate")
+        sibling = look(tree, "file")
+        server.kill()
+        until(lambda: tree.camera("net")["state"] == "reconnecting", 8, "the loss is seen")
+        let_pass(OUTAGE_S)
+        assert tree.camera("net")["state"] == "reconnecting"
+        assert rate(tree, "file", sibling) >= 0.95 * 5.0
+        before = tree.camera("net")["served"]
+        server.start()
+        back_at = time.monotonic()
+        until(lambda: tree.camera("net")["served"] > before, 15, "answers again")
+        assert time.monotonic() - back_at <= 5.0
+        assert tree.camera("net")["state"] == "live"
+        assert rate(tree, "file", sibling) >= 0.95 * 5.0
+        kinds = [e["data"]["to"] for e in tree.events(kind="camera_status_change", camera="net")]
+        assert "reconnecting" in kinds
+        assert kinds[0] == "live"
+
+
+def test_a_stream_that_freezes_is_seen_although_its_read_does_not_return(
+    tmp_path: Path, kiosk: dict[str, Any], server: rtsp.Rtsp
+) -> None:
+    cameras = {"net": {"source": server.url("ball"), "stall_seconds": 2}}
+    with running(tmp_path, {**kiosk, "cameras": cameras}) as tree:
+        tree.wait_served("net", 5)
+        server.send(signal.SIGSTOP)
+        until(lambda: tree.camera("net")["state"] != "live", 8, "the stall is seen")
+        server.send(signal.SIGCONT)
+        served = tree.camera("net")["served"]
+        until(lambda: tree.camera("net")["served"] > served + 2, 20, "answers again")
+
+
+def test_a_picture_that_never_changes_counts_as_frozen(
+    tmp_path: Path, kiosk: dict[str, Any], server: rtsp.Rtsp
+) -> None:
+    # The server's clock is drawn into the pictures: 0.2 s without change is sure to come.
+    cameras = {"net": {"source": server.url("bars"), "frozen_seconds": 0.2, "process_fps": 0}}
+    del kiosk
+    settings = {"server": {"pages": False}, "cameras": cameras}
+    with running(tmp_path, settings, ready=False) as tree:
+        until(tree.answers, 30)
+        until(lambda: "not changed" in tree.camera("net").get("reason", ""), 20, "frozen")
+
+
+def test_a_camera_that_is_not_there_says_so_and_hurts_nobody(
+    tmp_path: Path, kiosk: dict[str, Any]
+) -> None:
+    url = f"rtsp://admin:s3cret@127.0.0.1:{free_port()}/live"
+    cameras = {"gone": {"source": url}, "file": kiosk["cameras"]["one"]}
+    with running(tmp_path, {**kiosk, "cameras": cameras}) as tree:
+        tree.wait_served("file", 3)
+        gone = until(lambda: c if (c := tree.camera("gone"))["state"] == "reconnecting" else None,
+                     10)
+        assert "cannot open rtsp://admin:***@127.0.0.1" in gone["reason"]
+        everything = tree.get("/api/state").text + tree.get("/api/environment").text + "".join(
+            path.read_text() for path in (tree.data / "logs").iterdir()
+        )
+        assert "s3cret" not in everything
