@@ -27,7 +27,7 @@ class Rtsp:
     def start(self) -> None:
         """Start it and wait until it listens."""
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SERVER), str(self.port), "ball=ball", "bars=smpte"],
+            [SYSTEM_PYTHON, str(SERVER), str(self.port), "ball=ball", "still=black"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         assert self._process.stdout is not None

@@ -14,7 +14,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 LAUNCH = (
     "( videotestsrc is-live=true pattern={} ! "
-    "video/x-raw,format=I420,width=1280,height=720,framerate=15/1 ! timeoverlay ! "
+    "video/x-raw,format=I420,width=1280,height=720,framerate=15/1 ! {} ! "
     "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=2000 ! "
     "rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
@@ -26,7 +26,9 @@ server.set_service(sys.argv[1])
 for argument in sys.argv[2:]:
     path, _, pattern = argument.partition("=")
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(LAUNCH.format(pattern))
+    # A still picture: without the clock in it every frame is the same to the last bit.
+    still = path == "still"
+    factory.set_launch(LAUNCH.format(pattern, "identity" if still else "timeoverlay"))
     factory.set_shared(True)
     server.get_mount_points().add_factory("/" + path, factory)
 if not server.attach(None):  # it says nothing when the port is taken
