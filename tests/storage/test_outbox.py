@@ -16,7 +16,7 @@ from sqlalchemy import event, select, text
 from sqlalchemy.engine import Engine
 from tests.storage.crowd import CROWD
 
-from saccade.storage import Database, Delivery, Outbox, OutboxState, backoff_s, enqueue
+from saccade.storage import Database, Delivery, NewDelivery, Outbox, OutboxState, backoff_s, enqueue
 from saccade.storage.outbox import MAX_LEASE_S, MAX_RETRY_S
 from saccade.storage.tables import outbox as table
 
@@ -26,8 +26,13 @@ NOW = 1_700_000_000.0
 
 def owe(db: Database, number: int, sink: str = "hook") -> None:
     with db.write() as conn:
-        for turn in range(number):
-            enqueue(conn, sink=sink, payload=f'{{"n":{turn}}}', created_wall=NOW)
+        enqueue(
+            conn,
+            [
+                NewDelivery(sink=sink, payload=f'{{"n":{turn}}}', created_wall=NOW)
+                for turn in range(number)
+            ],
+        )
 
 
 def claim(db: Database, now: float = NOW, limit: int = 10, lease: float = 30.0) -> list[Delivery]:
@@ -129,10 +134,10 @@ def test_a_lease_out_of_range_is_refused(db: Database, lease_s: float) -> None:
         claim(db, lease=lease_s)
 
 
-def test_a_claim_reads_the_index_of_what_is_owed_and_not_the_history(db: Database) -> None:
-    """On SQLite; a PostgreSQL planner rightly scans a table this small."""
-    if "sqlite" not in db.display_url:
-        return
+def test_a_claim_reads_the_index_of_what_is_owed_and_not_the_history(
+    sqlite_db: Database,
+) -> None:
+    """PostgreSQL's planner rightly scans a table this small."""
     seen: list[tuple[str, tuple[object, ...]]] = []
 
     def note(*args: Any) -> None:
@@ -140,11 +145,11 @@ def test_a_claim_reads_the_index_of_what_is_owed_and_not_the_history(db: Databas
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        claim(db)
+        claim(sqlite_db)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     statement, parameters = next(one for one in seen if one[0].startswith("SELECT outbox.id"))
-    with db.read() as conn:
+    with sqlite_db.read() as conn:
         plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
     assert "ix_outbox_open" in str(plan)
 
