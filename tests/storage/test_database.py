@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -272,30 +272,31 @@ class TestUnusable:
         with pytest.raises(DataFolderUnusable, match=r"/proc/saccade\.db"), db.write():
             pass
 
-    def test_a_read_only_file_is_named(self, tmp_path: Path) -> None:
-        path = tmp_path / "x.db"
-        db = Database(f"sqlite:///{path}")
-        with db.write() as conn:
-            conn.execute(text("CREATE TABLE t (x INTEGER)"))
-        db.close()
-        path.chmod(0o444)
-        tmp_path.chmod(0o555)
+    def test_a_read_only_file_is_named(self) -> None:
+        # Root may write anything, so the process that tries is somebody else.
         script = (
-            "import sqlite3, sys\n"
+            "import os, sys\n"
             "from saccade.storage import Database\n"
-            "import os\n"
             "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
             "try:\n"
-            "    with Database('sqlite:///' + sys.argv[1]).write() as conn: pass\n"
+            "    with Database('sqlite:///' + sys.argv[1]).write(): pass\n"
             "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')\n"
         )
-        for parent in [tmp_path, *tmp_path.parents[:3]]:
-            if os.geteuid() == 0 and parent.stat().st_uid == 0 and str(parent) != "/tmp":
-                parent.chmod(parent.stat().st_mode | 0o055)
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True
-        )
-        tmp_path.chmod(0o755)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.db"
+            db = Database(f"sqlite:///{path}")
+            with db.write() as conn:
+                conn.execute(text("CREATE TABLE t (x INTEGER)"))
+            db.close()
+            path.chmod(0o444)
+            Path(folder).chmod(0o555)
+            done = subprocess.run(
+                [sys.executable, "-c", script, str(path)],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            Path(folder).chmod(0o755)
         assert done.stderr.startswith("DataFolderUnusable:"), done.stderr
         assert str(path) in done.stderr
 
