@@ -69,6 +69,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def sqlite_db(tmp_path: Path) -> Iterator[Database]:
+    """For what is SQLite's own: a database with the core's tables and no rows."""
+    with sqlite_url(tmp_path) as url:
+        db = Database(url)
+        yield db
+        db.close()
+
+
+@pytest.fixture
 def db(url: str) -> Iterator[Database]:
     """A database with the core's tables and no rows."""
     db = Database(url)

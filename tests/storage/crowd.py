@@ -5,7 +5,7 @@ sign to start. A worker's exception is printed to stderr.
 """
 
 CROWD = """
-import os, sys, traceback
+import ctypes, os, signal, sys, traceback
 
 def crowd(number, work):
     gate, opener = os.pipe()
@@ -14,6 +14,7 @@ def crowd(number, work):
         pid = os.fork()
         if pid == 0:
             os.close(opener)
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # no worker outlives the crowd
             os.read(gate, 1)
             try:
                 work(me)

@@ -183,12 +183,15 @@ def test_a_receipt_does_not_hold_the_name(
 
 
 def test_sqlites_own_files_hold_no_byte_of_the_subject_any_more(
-    db: Database, url: str, registry: MetaData, index: ObjectIndex
+    sqlite_db: Database, folder: Path
 ) -> None:
-    if not url.startswith("sqlite"):
-        return  # on PostgreSQL this is vacuum's business
+    """On PostgreSQL this is vacuum's business."""
+    db, registry = sqlite_db, application()
+    with db.write() as conn:
+        registry.create_all(conn)
+    index = ObjectIndex(db, LocalObjects(folder), registry)
     fill(db, registry, index, ANN)
-    place = Path(url.removeprefix("sqlite:///"))
+    place = Path(db.display_url.removeprefix("sqlite:///"))
 
     def bytes_on_disk() -> bytes:
         return b"".join(path.read_bytes() for path in place.parent.glob(f"{place.name}*"))

@@ -183,25 +183,29 @@ def test_a_follower_never_misses_an_event_whose_transaction_commits_late(
     server = request.getfixturevalue("postgres_with_tables")
     with server.database(template="saccade_template") as url:
         db = Database(url)
-        appended, done = threading.Event(), threading.Event()
+        appended, told, listed = (threading.Event() for _ in range(3))
 
         def late() -> None:
             with db.write() as conn:
                 EventStore(db).append(conn, [event("early-id")])
                 appended.set()
-                # The other writer asks for its ids now; it must wait for our commit.
-                done.wait(0.3)
+                listed.wait(10)
 
         def quick() -> None:
             append(db, event("late-id"))
-            done.set()
+            told.set()
 
-        first, second = threading.Thread(target=late), threading.Thread(target=quick)
-        first.start()
+        threads = [threading.Thread(target=late), threading.Thread(target=quick)]
+        threads[0].start()
         appended.wait(10)
-        second.start()
-        second.join(10)
-        seen = [found.kind for found in EventStore(db).list(after_id=0)]
-        first.join(10)
-        assert seen == ["early-id", "late-id"]
+        threads[1].start()
+        told.wait(0.5)  # it must not be told: it waits for the commit that holds the lower id
+        before = EventStore(db).list(after_id=0)
+        listed.set()
+        for thread in threads:
+            thread.join(10)
+        after = EventStore(db).list(after_id=0)
+        assert [found.kind for found in after] == ["early-id", "late-id"]
+        # What a follower saw before is the beginning of what there is now: nothing came in between.
+        assert before == after[: len(before)]
         db.close()

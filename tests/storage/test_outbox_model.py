@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from tests.services.postgres import PostgresServer
 
-from saccade.storage import Database, Delivery, Outbox, OutboxState, enqueue, metadata
+from saccade.storage import Database, Delivery, NewDelivery, Outbox, OutboxState, enqueue, metadata
 from saccade.storage.tables import outbox as table
 
 SECONDS = st.integers(0, 6).map(float)  # small and whole, so that boundaries are hit
@@ -60,7 +60,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def owe(self, number: int) -> None:
         for _ in range(number):
             with self.db.write() as conn:
-                enqueue(conn, sink="s", payload=str(next(self.payloads)), created_wall=self.now)
+                payload = str(next(self.payloads))
+                enqueue(conn, [NewDelivery(sink="s", payload=payload, created_wall=self.now)])
                 newest = conn.execute(table.select().order_by(table.c.id.desc())).first()
             assert newest is not None
             self.model[newest.id] = Row()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,13 @@ def test_a_purge_is_many_short_transactions(db: Database) -> None:
         event.remove(Engine, "commit", committed)
     assert len(seen) >= 3
     assert db.change_token() != before
+
+
+def test_a_purge_that_is_stopped_ends_between_two_transactions(db: Database) -> None:
+    happened(db, 100)
+    stop = threading.Event()
+    stop.set()
+    assert purge(db, metadata, RetentionPolicy(), now_wall=NOW, stop=stop) == {}
 
 
 def test_a_table_with_a_key_of_several_columns_is_purged_too(db: Database) -> None:

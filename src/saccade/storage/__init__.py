@@ -11,7 +11,7 @@ from saccade.storage.events import EventStore, NewEvent, Sink, StoredEvent
 from saccade.storage.keys import ApiKey, KeyStore
 from saccade.storage.object_index import ObjectIndex
 from saccade.storage.objects import LocalObjects, ObjectInfo, ObjectStore, check_key
-from saccade.storage.outbox import Delivery, Outbox, backoff_s, enqueue
+from saccade.storage.outbox import Delivery, NewDelivery, Outbox, backoff_s, enqueue
 from saccade.storage.registry import (
     EraseAction,
     EraseRule,
@@ -35,6 +35,7 @@ __all__ = [
     "EventStore",
     "KeyStore",
     "LocalObjects",
+    "NewDelivery",
     "NewEvent",
     "ObjectIndex",
     "ObjectInfo",

@@ -148,8 +148,8 @@ class SqliteDialect:
                 raise self._unusable(error.strerror or str(error)) from error
 
     def _enter_wal(self, raw: sqlite3.Connection) -> None:
-        # Several processes that open a fresh file together want the same exclusive lock, and SQLite
-        # answers "locked" at once here, whatever the busy timeout is.
+        # Processes that open a fresh file together want the same exclusive lock, and SQLite may
+        # say "locked" at once here, whatever the busy timeout is: 1 of 480, eight at a time.
         deadline = time.monotonic() + self._busy_s
         while True:
             try:
@@ -297,7 +297,7 @@ class PostgresDialect:
         """Say what an error of the driver means; see `Dialect`."""
         cause = error.orig if isinstance(error, DBAPIError) else error
         state: str = getattr(cause, "sqlstate", None) or ""
-        if state in {"40001", "40P01", "55P03", "53300"}:
+        if state in {"40001", "40P01", "55P03", "57014", "53300"}:
             return DatabaseBusy(
                 f"{self.display} could not serve this now (SQLSTATE {state})", fix="try again"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from saccade.errors import BadInput
 from saccade.storage.columns import storable_json
 from saccade.storage.database import Database
 from saccade.storage.dialects import conflict_insert
-from saccade.storage.outbox import enqueue
+from saccade.storage.outbox import NewDelivery, enqueue
 from saccade.storage.tables import events as table
 from saccade.types import CameraId, ModelName, Severity
 
@@ -89,28 +89,23 @@ class EventStore:
         # A sequence hands out ids before commits: without this, a follower that has seen event 8
         # would never see an event 7 that commits later.
         self._db.serialize(conn, "events")
+        plain = insert(table).returning(table.c.id)
+        once = (
+            conflict_insert(conn, table)
+            .on_conflict_do_nothing(index_elements=["dedupe_key"])
+            .returning(table.c.id)
+        )
         stored = []
         for event in events:
             # What is pushed and owed is what is stored, to the letter.
             values = {
                 name: storable_json(value) for name, value in msgspec.structs.asdict(event).items()
             }
-            event_id = _insert(conn, values)
-            if event_id is None:
-                continue
-            one = msgspec.convert({**values, "id": event_id}, StoredEvent)
-            stored.append(one)
-            payload = msgspec.json.encode(one).decode()
-            for sink in sinks:
-                if sink.wants(one.kind):
-                    enqueue(
-                        conn,
-                        sink=sink.name,
-                        payload=payload,
-                        created_wall=one.at_wall,
-                        event_id=one.id,
-                        subject=one.subject,
-                    )
+            statement = plain if event.dedupe_key is None else once
+            event_id = conn.execute(statement, values).scalar()
+            if event_id is not None:
+                stored.append(msgspec.convert({**values, "id": event_id}, StoredEvent))
+        enqueue(conn, [owed for event in stored for owed in _owed(event, sinks)])
         return stored
 
     def list(
@@ -156,17 +151,17 @@ class EventStore:
             return conn.execute(select(func.max(table.c.id))).scalar() or 0
 
 
-def _insert(conn: Connection, values: Mapping[str, object]) -> int | None:
-    if values["dedupe_key"] is None:
-        return int(conn.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
-    statement = (
-        conflict_insert(conn, table)
-        .values(values)
-        .on_conflict_do_nothing(index_elements=["dedupe_key"])
-        .returning(table.c.id)
-    )
-    found: int | None = conn.execute(statement).scalar()
-    return found
+def _owed(event: StoredEvent, sinks: Sequence[Sink]) -> Iterator[NewDelivery]:
+    wanting = [sink for sink in sinks if sink.wants(event.kind)]
+    payload = msgspec.json.encode(event).decode() if wanting else ""
+    for sink in wanting:
+        yield NewDelivery(
+            sink=sink.name,
+            payload=payload,
+            created_wall=event.at_wall,
+            event_id=event.id,
+            subject=event.subject,
+        )
 
 
 def _stored(row: Row[Any]) -> StoredEvent:

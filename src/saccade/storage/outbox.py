@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, or_, select, update
@@ -18,6 +18,17 @@ MAX_RETRY_S: Final = 86_400.0
 MAX_ERROR_CHARS: Final = 500
 #: A new row is due whatever the clock says, before and after a jump.
 _AT_ONCE: Final = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """What is to be owed."""
+
+    sink: str  # to whom
+    payload: str  # JSON text
+    created_wall: float  # wall seconds its age counts from
+    event_id: int | None = None  # the event it tells of
+    subject: str | None = None  # whom it is about, for erasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +65,16 @@ def backoff_s(attempts: int, *, base_s: float, cap_s: float, jitter: float) -> f
     return whole_s / 2 + whole_s / 2 * jitter
 
 
-def enqueue(
-    conn: Connection,
-    *,
-    sink: str,
-    payload: str,
-    created_wall: float,
-    event_id: int | None = None,
-    subject: str | None = None,
-) -> None:
-    """Owe one delivery, in the caller's transaction.
+def enqueue(conn: Connection, deliveries: Sequence[NewDelivery]) -> None:
+    """Owe deliveries, in the caller's transaction.
 
     Args:
         conn: a connection of `Database.write()`.
-        sink: whom it is owed to.
-        payload: JSON text.
-        created_wall: wall seconds its age counts from.
-        event_id: the event it tells of.
-        subject: whom it is about, for erasure.
+        deliveries: in the order in which they shall be tried.
     """
-    conn.execute(
-        insert(table).values(
-            event_id=event_id,
-            sink=sink,
-            subject=subject,
-            payload=payload,
-            state=OutboxState.PENDING,
-            attempts=0,
-            next_at_wall=_AT_ONCE,
-            created_wall=created_wall,
-        )
-    )
+    if deliveries:
+        fresh = {"state": OutboxState.PENDING, "attempts": 0, "next_at_wall": _AT_ONCE}
+        conn.execute(insert(table), [{**asdict(delivery), **fresh} for delivery in deliveries])
 
 
 class Outbox:
