@@ -410,9 +410,7 @@ class FakeApi:
             response.delete_cookie("saccade_session")
             return response
         if (await request.json())["key"] != self.key:
-            return problem(
-                401, "unauthorized", "This key is not known.", "Check it for typing errors."
-            )
+            return problem(401, "unauthorized", "This key is not known.", "Check its spelling.")
         response = Response(status_code=204)
         response.set_cookie("saccade_session", "good", httponly=True, samesite="strict")
         return response
@@ -458,7 +456,8 @@ class FakeApi:
             while not gone.is_set():
                 seq += 1
                 for wish in watched:
-                    if self.tiles_flow and self.state["cameras"][wish["camera"]]["state"] == "live":
+                    shown = self.state["cameras"].get(wish["camera"], {})
+                    if self.tiles_flow and shown.get("state") == "live":
                         await websocket.send_bytes(tile(wish["camera"], wish["size"], seq))
                 try:
                     await asyncio.wait_for(gone.wait(), TILE_PERIOD_S)

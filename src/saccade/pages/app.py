@@ -88,6 +88,8 @@ def build(api_socket: str, settings: PagesSettings) -> FastAPI:
     async def failed(_: Request, __: Exception) -> HTMLResponse:
         return HTMLResponse(plain.failed_page(), status_code=500)
 
+    # Quasar's bar for requests has no name for a screen reader and no news for anybody.
+    nicegui_app.config.quasar_config["loadingBar"] = {"skipHijack": True}
     ui.add_head_html(head_html(), shared=True)
     for page in (overview, cameras, models, events, system):
         page.register(site)

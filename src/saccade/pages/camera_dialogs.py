@@ -196,7 +196,7 @@ class AddDialog:
         finally:
             self._busy(False)
         self._dialog.close()
-        ui.notify(f"Camera {camera.name or camera.id} added", type="positive")
+        ui.notify(f"Camera {camera.name or camera.id} added", position="top")
 
 
 class RemoveDialog:
@@ -239,4 +239,4 @@ class RemoveDialog:
         finally:
             set_attribute(self._confirm, "disabled", None)
         self._dialog.close()
-        ui.notify("Camera removed", type="positive")
+        ui.notify("Camera removed", position="top")

@@ -80,8 +80,10 @@ class CameraTile:
         with box(
             "section", "card camera", aria_labelledby=heading_id, data_camera=camera.id
         ) as self.root:
-            with box("button", "camera-open", type="button") as self._open:
+            with box("div", "camera-picture"):
                 self._tile = box("saccade-tile", camera=camera.id, size="tile")
+                # Over the picture, not around it: what the tile says stays readable by itself.
+                self._open = box("button", "camera-open", type="button")
             self._open.on("click", lambda: full.open(self._camera))
             with box("div", "camera-text"):
                 self._name = text("h2", camera.label, id=heading_id)
