@@ -48,7 +48,12 @@ def this_machine(providers: tuple[str, ...]) -> Machine:
 
 
 def assemble(
-    settings: Settings, rows: Rows, *, base_dir: Path, data_dir: Path, machine: Machine,
+    settings: Settings,
+    rows: Rows,
+    *,
+    base_dir: Path,
+    data_dir: Path,
+    machine: Machine,
     demo: DemoParts | None = None,
 ) -> Desired:
     """Return everything the supervisor needs to know.
@@ -60,11 +65,20 @@ def assemble(
         SettingsProblems, BadInput, Conflict: as `resolve` says.
     """
     desired = resolve(
-        with_default_model(settings, rows, demo), base_dir=base_dir, data_dir=data_dir,
-        machine=machine, presets=PRESETS, cameras=rows.cameras, models=rows.models, demo=demo,
+        with_default_model(settings, rows, demo),
+        base_dir=base_dir,
+        data_dir=data_dir,
+        machine=machine,
+        presets=PRESETS,
+        cameras=rows.cameras,
+        models=rows.models,
+        demo=demo,
     )
     return msgspec.structs.replace(
-        desired, settings=pack(settings), base_dir=str(base_dir), cores=machine.cores,
+        desired,
+        settings=pack(settings),
+        base_dir=str(base_dir),
+        cores=machine.cores,
         providers=machine.providers,
     )
 
@@ -74,8 +88,11 @@ def reassemble(
 ) -> tuple[tuple[CameraSpec, ...], tuple[ModelSpec, ...]]:
     """Return the cameras and models that should run, with the rows as they are now."""
     fresh = assemble(
-        unpack(desired.settings), rows, base_dir=Path(desired.base_dir),
-        data_dir=Path(desired.data_dir), machine=Machine(desired.cores, desired.providers),
+        unpack(desired.settings),
+        rows,
+        base_dir=Path(desired.base_dir),
+        data_dir=Path(desired.data_dir),
+        machine=Machine(desired.cores, desired.providers),
         demo=_demo_parts(desired),
     )
     return fresh.cameras, fresh.models
@@ -91,8 +108,10 @@ def checked_camera(desired: Desired, rows: Rows, camera_id: str, row: Row) -> Ca
     spec = camera_spec(camera_id, row, settings, base_dir=Path(desired.base_dir))
     known = {*settings.models, *rows.models, *(m.name for m in desired.models)}
     if spec.model is not None and spec.model not in known:
-        raise BadInput(f"camera {camera_id}: no model is named {spec.model!r}",
-                       fix=f"known models: {', '.join(sorted(known)) or 'none'}")
+        raise BadInput(
+            f"camera {camera_id}: no model is named {spec.model!r}",
+            fix=f"known models: {', '.join(sorted(known)) or 'none'}",
+        )
     return spec
 
 

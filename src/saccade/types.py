@@ -7,7 +7,7 @@ CameraId = NewType("CameraId", str)
 ModelName = NewType("ModelName", str)
 HostName = NewType("HostName", str)
 
-#: What a camera, model or host may be called: it becomes part of file names, URLs and metric labels.
+#: What a camera, model or host may be called: it becomes part of files, URLs and metric labels.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 

@@ -34,7 +34,8 @@ def _letterboxed(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     small = cv2.resize(picture, (320, 180), interpolation=cv2.INTER_LINEAR)
     boxed = np.full((192, 320, 3), 114, np.uint8)
     boxed[6:186] = small
-    return np.ascontiguousarray(boxed[..., ::-1].transpose(2, 0, 1), np.float32) / 255
+    planes = np.ascontiguousarray(boxed[..., ::-1].transpose(2, 0, 1), np.float32)
+    return planes / np.float32(255)
 
 
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

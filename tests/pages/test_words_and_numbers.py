@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -103,7 +104,7 @@ def test_no_number_is_shown_for_what_is_not_one(value: float | None) -> None:
         (words.DROP, DropReason),
     ],
 )
-def test_every_state_and_reason_has_words(table: dict[str, object], members: type) -> None:
+def test_every_state_and_reason_has_words(table: dict[str, object], members: type[StrEnum]) -> None:
     assert set(table) == set(members)
 
 

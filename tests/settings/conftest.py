@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from saccade.config import Loaded, Problem, SettingsProblems, load
+from saccade.config.layers import Plain
 
 Read = Callable[..., Loaded]
 
@@ -19,7 +20,7 @@ def read(tmp_path: Path) -> Read:
         *,
         dotenv: str | bytes | None = None,
         env: Mapping[str, str] | None = None,
-        overrides: Mapping[str, object] | None = None,
+        overrides: Mapping[str, Plain] | None = None,
     ) -> Loaded:
         for name, text in (("saccade.yaml", yaml), (".env", dotenv)):
             path = tmp_path / name

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from saccade.cameras.counts import FrameBook
 from saccade.cameras.links import RouterLink, ViewLink
-from saccade.cameras.reader import Captured, Mailbox, Reader
+from saccade.cameras.reader import LIVE_KINDS, Captured, Mailbox, Reader
 from saccade.cameras.state import Backoff, follows
 from saccade.cameras.tiles import TileMaker
 from saccade.desired import CameraSpec
@@ -95,6 +95,8 @@ class CameraProcess:
         self._is_good, self._stop = False, False
         self._poll = select.epoll()
         self._scratch = np.empty(0, np.uint8)
+        # A file that is read as fast as the model answers waits for the model, also at its start.
+        self._loses_none = not spec.realtime and spec.kind not in LIVE_KINDS
 
     def run(self) -> None:
         """Run until the supervisor says stop or is gone."""
@@ -206,7 +208,7 @@ class CameraProcess:
     # ------------------------------------------------------------ frames
 
     def _work(self) -> None:
-        if self._flight is not None:
+        if self._flight is not None or (self._loses_none and not self._has_ready_model()):
             return
         frame = self._mailbox.take()
         if frame is None:
@@ -215,10 +217,13 @@ class CameraProcess:
         if client is None or not client.is_ready:
             self._book.dropped(DropReason.NO_MODEL)
             self._show_plain(frame)
-        elif time.monotonic() - frame.at > self._spec.staleness_seconds:
+        elif not self._loses_none and time.monotonic() - frame.at > self._spec.staleness_seconds:
             self._book.dropped(DropReason.STALE)
         else:
             self._lend(client, frame)
+
+    def _has_ready_model(self) -> bool:
+        return self._client is None or self._client.is_ready
 
     def _lend(self, client: HostClient, frame: Captured) -> None:
         ring = client.ring
@@ -234,7 +239,10 @@ class CameraProcess:
         letterbox = i420_into_input(pixels, picture.width, picture.height, spec,
                                     ring.input(slot, spec.height, spec.width))
         now = time.monotonic()
-        deadline_s = frame.at + self._spec.staleness_seconds
+        if self._loses_none:
+            deadline_s = now + self._spec.answer_timeout_seconds
+        else:
+            deadline_s = frame.at + self._spec.staleness_seconds
         if client.submit(slot, seq=frame.seq, admitted=1, deadline_s=deadline_s):
             self._flight = Flight(frame, slot, letterbox, now)
         else:

@@ -51,8 +51,10 @@ def add(
     with place.database() as database:
         desired = place.desired(database)
         if any(c.id == camera_id for c in desired.cameras):
-            raise Conflict(f"camera {camera_id!r} exists already",
-                           fix=f"choose another id, or `saccade cameras remove {camera_id}`")
+            raise Conflict(
+                f"camera {camera_id!r} exists already",
+                fix=f"choose another id, or `saccade cameras remove {camera_id}`",
+            )
         spec = checked_camera(desired, Rows.read(database), camera_id, row)
         Catalog(database, Shelf.CAMERAS).put(
             camera_id, row, mode=PutMode.CREATE, now_wall=time.time()
@@ -73,19 +75,37 @@ def list_cameras(
     with place.database() as database:
         found = place.desired(database).cameras
     if as_json:
-        print_json([{"id": c.id, "name": c.name, "kind": c.kind, "source": c.display_url,
-                     "model": c.model, "origin": c.origin} for c in found])
+        print_json(
+            [
+                {
+                    "id": c.id,
+                    "name": c.name,
+                    "kind": c.kind,
+                    "source": c.display_url,
+                    "model": c.model,
+                    "origin": c.origin,
+                }
+                for c in found
+            ]
+        )
         return
     table = Table("ID", "Name", "Kind", "Source", "Model", "From")
     for camera in found:
-        table.add_row(camera.id, camera.name, camera.kind, camera.display_url, camera.model or "—",
-                      camera.origin)
+        table.add_row(
+            camera.id,
+            camera.name,
+            camera.kind,
+            camera.display_url,
+            camera.model or "—",
+            camera.origin,
+        )
     Console().print(table)
 
 
 @app.command()
 def remove(
-    camera_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None,
+    camera_id: Annotated[str, typer.Argument(metavar="ID")],
+    config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
     """Remove a camera that was added by this command or the API; its events stay.
@@ -95,13 +115,15 @@ def remove(
     """
     place = Workplace.open(config, data)
     if camera_id in place.loaded.settings.cameras:
-        raise Conflict(f"camera {camera_id!r} comes from {place.loaded.path}",
-                       fix="take it out there")
+        raise Conflict(
+            f"camera {camera_id!r} comes from {place.loaded.path}", fix="take it out there"
+        )
     with place.database() as database:
         known = [row.name for row in Catalog(database, Shelf.CAMERAS).list()]
         if camera_id not in known:
-            raise NotFound(f"no camera is named {camera_id!r}",
-                           fix=f"known: {', '.join(known) or 'none'}")
+            raise NotFound(
+                f"no camera is named {camera_id!r}", fix=f"known: {', '.join(known) or 'none'}"
+            )
         Catalog(database, Shelf.CAMERAS).delete(camera_id)
     print(f"Removed camera {camera_id}; {_taken_in(place)}")
 

@@ -38,7 +38,9 @@ MODEL: Final = ModelName("kiosk-demo")
 
 
 def demo(
-    port: PortOption = None, host: HostOption = None, data: DataOption = None,
+    port: PortOption = None,
+    host: HostOption = None,
+    data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Show saccade at work: two cameras at a recycling kiosk, and a small demo model.
@@ -57,7 +59,8 @@ def demo(
     clips = _clips(folder / "demo")
     parts = DemoParts(
         cameras=tuple(_camera(name, clip, loaded) for name, clip in clips.items()),
-        models=(demo_model(),), remove_data_on_exit=is_temporary,
+        models=(demo_model(),),
+        remove_data_on_exit=is_temporary,
     )
     desired = prepare(loaded.settings, base_dir=loaded.base_dir, data_dir=folder, demo=parts)
     become_supervisor(desired, lock)
@@ -80,22 +83,34 @@ def _clips(folder: Path) -> dict[str, Path]:
     if not missing:
         return paths
     began_at = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        with ThreadPoolExecutor(max_workers=len(missing)) as pool:
-            jobs = []
-            for name, path in missing.items():
-                task = bar.add_task(f"Rendering {CAMERAS[name][0]}", total=1.0)
-                show = partial(_show, bar, task)
-                jobs.append(pool.submit(render_clip, path, seed=CAMERAS[name][1],
-                                        seconds=CLIP_SECONDS, progress=show))
-            for job in jobs:
-                job.result()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+    )
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+        ThreadPoolExecutor(max_workers=len(missing)) as pool,
+    ):
+        jobs = []
+        for name, path in missing.items():
+            task = bar.add_task(f"Rendering {CAMERAS[name][0]}", total=1.0)
+            jobs.append(
+                pool.submit(
+                    render_clip,
+                    path,
+                    seed=CAMERAS[name][1],
+                    seconds=CLIP_SECONDS,
+                    progress=partial(_advance, bar, task),
+                )
+            )
+        for job in jobs:
+            job.result()
     print(f"Rendered {len(missing)} clips in {time.monotonic() - began_at:.1f} s.")
     return paths
 
 
-def _show(bar: Progress, task: TaskID, share: float) -> None:
+def _advance(bar: Progress, task: TaskID, share: float) -> None:
     bar.update(task, completed=share)
 
 
@@ -108,9 +123,17 @@ def demo_model() -> ModelSpec:
     """Return the demo model as the tree runs it."""
     card = demo_model_card()
     spec = ModelSpec(
-        name=MODEL, kind=ModelKind.DETECTOR, path=os.fspath(demo_model_path()),
-        sha256=card.sha256, host=HostName("default"), family="yolo", labels=card.classes,
-        confidence=0.35, demo=True, origin="demo",
+        name=MODEL,
+        kind=ModelKind.DETECTOR,
+        path=os.fspath(demo_model_path()),
+        sha256=card.sha256,
+        host=HostName("default"),
+        family="yolo",
+        labels=card.classes,
+        confidence=0.35,
+        demo=True,
+        origin="demo",
     )
-    return msgspec.structs.replace(spec, input_width=card.input_width,
-                                   input_height=card.input_height)
+    return msgspec.structs.replace(
+        spec, input_width=card.input_width, input_height=card.input_height
+    )

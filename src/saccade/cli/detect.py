@@ -43,18 +43,27 @@ def detect(
     try:
         content = image.read_bytes()
     except OSError as error:
-        raise BadInput(f"{image} cannot be read: {os.strerror(error.errno or 0)}",
-                       fix="check the path") from None
-    bgr = decode_image(content, max_bytes=int(server.max_body_mb * 1024 * 1024),
-                       max_pixels=int(server.max_image_megapixels * 1_000_000))
+        raise BadInput(
+            f"{image} cannot be read: {os.strerror(error.errno or 0)}", fix="check the path"
+        ) from None
+    bgr = decode_image(
+        content,
+        max_bytes=int(server.max_body_mb * 1024 * 1024),
+        max_pixels=int(server.max_image_megapixels * 1_000_000),
+    )
     adapter = open_adapter(spec, ("CPUExecutionProvider",), len(os.sched_getaffinity(0)))
     adapter.load()
     found = detect_image(adapter, bgr)
     found = found.filter(found.scores >= confidence)
     height, width = bgr.shape[:2]
     if as_json:
-        print_json({"model": spec.name, "image": {"width": width, "height": height},
-                    "detections": _rows(found, adapter)})
+        print_json(
+            {
+                "model": spec.name,
+                "image": {"width": width, "height": height},
+                "detections": _rows(found, adapter),
+            }
+        )
     else:
         _show(found, adapter, f"{image.name}, {width}x{height}, {spec.name}")
     if save is not None:
@@ -74,17 +83,24 @@ def _find(place: Workplace, name: str | None) -> ModelSpec:
     for spec in known:
         if name in {None, spec.name}:
             return spec
-    names = ", ".join(m.name for m in known) or f"none (kiosk-demo is in {demo_model_path().parent})"
+    names = (
+        ", ".join(m.name for m in known) or f"none (kiosk-demo is in {demo_model_path().parent})"
+    )
     if name is None:
-        raise NotFound("no model is registered",
-                       fix="`saccade models add PATH.onnx`, or use --model kiosk-demo")
+        raise NotFound(
+            "no model is registered",
+            fix="`saccade models add PATH.onnx`, or use --model kiosk-demo",
+        )
     raise NotFound(f"no model is named {name!r}", fix=f"known: {names}; and kiosk-demo")
 
 
 def _rows(found: Detections, adapter: ModelAdapter) -> list[dict[str, object]]:
     return [
-        {"class": adapter.labels[int(c)], "confidence": round(float(s), 4),
-         "bbox": [round(v, 2) for v in box]}
+        {
+            "class": adapter.labels[int(c)],
+            "confidence": round(float(s), 4),
+            "bbox": [round(v, 2) for v in box],
+        }
         for box, s, c in zip(found.boxes_px.tolist(), found.scores, found.classes, strict=True)
     ]
 
@@ -100,5 +116,7 @@ def _save(path: Path, jpeg: bytes) -> None:
     try:
         path.write_bytes(jpeg)
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {os.strerror(error.errno or 0)}",
-                       fix="choose another place with --save") from None
+        raise BadInput(
+            f"{path} cannot be written: {os.strerror(error.errno or 0)}",
+            fix="choose another place with --save",
+        ) from None

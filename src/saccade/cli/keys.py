@@ -41,7 +41,9 @@ def create(
         print_json({"id": key.id, "name": key.name, "secret": secret})
         return
     print(secret)
-    typer.secho("Keep it: it is not shown again. Send it as X-API-Key, or log in with it.", err=True)
+    typer.secho(
+        "Keep it: it is not shown again. Send it as X-API-Key, or log in with it.", err=True
+    )
 
 
 @app.command(name="list")

@@ -44,8 +44,9 @@ def prepare(
     try:
         rows = Rows.read(database)
         machine = this_machine(tuple(onnxruntime.get_available_providers()))
-        desired = assemble(settings, rows, base_dir=base_dir, data_dir=data_dir, machine=machine,
-                           demo=demo)
+        desired = assemble(
+            settings, rows, base_dir=base_dir, data_dir=data_dir, machine=machine, demo=demo
+        )
         has_key = any(key.revoked_wall is None for key in KeyStore(database).list())
         if desired.server.auth_required and not has_key:
             raise SettingsInvalid(

@@ -83,8 +83,14 @@ def list_models(
         return
     table = Table("Name", "Kind", "Family", "Labels", "File", "From")
     for spec in found:
-        table.add_row(spec.name, spec.kind, spec.family, str(len(spec.labels)) if spec.labels else
-                      "from the file", spec.path, spec.origin)
+        table.add_row(
+            spec.name,
+            spec.kind,
+            spec.family,
+            str(len(spec.labels)) if spec.labels else "from the file",
+            spec.path,
+            spec.origin,
+        )
     Console().print(table)
 
 
@@ -116,20 +122,24 @@ def pull_model(name: str, config: ConfigOption = None, data: DataOption = None) 
     place = Workplace.open(config, data)
     entry = find(name)
     if entry.kind not in set(ModelKind):
-        raise BadInput(f"{name} is a {entry.kind}, which this version does not run",
-                       fix="`saccade models catalogue` lists the others")
+        raise BadInput(
+            f"{name} is a {entry.kind}, which this version does not run",
+            fix="`saccade models catalogue` lists the others",
+        )
     print(f"{entry.name}: licence {entry.licence} ({entry.licence_url})")
-    mirror = place.loaded.settings.catalogue.mirror
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    mirror = place.loaded.settings.catalogue.mirror
     with (
         httpx.Client(follow_redirects=True, timeout=30.0) as client,
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("", total=entry.size_bytes)
         path = pull(
-            entry, place.data_dir / "pulled", mirror.get_secret_value() if mirror else None,
-            client=client, progress=lambda done, total: bar.update(task, completed=done,
-                                                                   total=total),
+            entry,
+            place.data_dir / "pulled",
+            None if mirror is None else mirror.get_secret_value(),
+            client=client,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     row: dict[str, object] = {"path": str(path), "kind": entry.kind}
     row |= {"family": entry.family} if entry.family else {}
@@ -151,10 +161,14 @@ def remove(name: str, config: ConfigOption = None, data: DataOption = None) -> N
         shelf = Catalog(database, Shelf.MODELS)
         known = {row.name: row.spec for row in shelf.list()}
         if name not in known:
-            raise NotFound(f"no model is named {name!r}",
-                           fix=f"known: {', '.join(known) or 'none'}")
-        users = [c.id for c in place.desired(database).cameras if c.model == name and
-                 place.loaded.settings.inference.model != name]
+            raise NotFound(
+                f"no model is named {name!r}", fix=f"known: {', '.join(known) or 'none'}"
+            )
+        users = [
+            c.id
+            for c in place.desired(database).cameras
+            if c.model == name and place.loaded.settings.inference.model != name
+        ]
         shelf.delete(name)
     file = Path(str(known[name]["path"]))
     if file.is_relative_to(place.data_dir):
@@ -167,13 +181,16 @@ def remove(name: str, config: ConfigOption = None, data: DataOption = None) -> N
 def _add(place: Workplace, name: str, row: dict[str, object]) -> None:
     """Check, prove, copy, store: in this order, so that a failure leaves nothing behind."""
     settings = place.loaded.settings
-    spec = model_spec(name, row, settings, base_dir=Path.cwd(), machine=Machine(),
-                      presets=PRESETS, sha256="")
+    spec = model_spec(
+        name, row, settings, base_dir=Path.cwd(), machine=Machine(), presets=PRESETS, sha256=""
+    )
     with place.database() as database:
         shelf = Catalog(database, Shelf.MODELS)
         if name in settings.models or any(r.name == name for r in shelf.list()):
-            raise Conflict(f"model {name!r} exists already",
-                           fix=f"choose another --name, or `saccade models remove {name}`")
+            raise Conflict(
+                f"model {name!r} exists already",
+                fix=f"choose another --name, or `saccade models remove {name}`",
+            )
         proved = _prove(spec)
         source = Path(spec.path)
         target = place.data_dir / "models" / f"{sha256_of(source)[:16]}-{name}.onnx"
@@ -197,15 +214,18 @@ def _prove(spec: ModelSpec) -> str:
             adapter, probe_frames(adapter.input.height, adapter.input.width, seed=PROBE_SEED)
         )
         size = f"{adapter.input.width}x{adapter.input.height}"
-        return (f"{adapter.family}, input {size}, {len(adapter.labels)} labels, "
-                f"{seconds * 1000:.0f} ms for one picture on this CPU")
+        return (
+            f"{adapter.family}, input {size}, {len(adapter.labels)} labels, "
+            f"{seconds * 1000:.0f} ms for one picture on this CPU"
+        )
     finally:
         adapter.unload()
 
 
 def _shown(spec: ModelSpec) -> dict[str, object]:
-    return {key: value for key, value in msgspec.to_builtins(spec).items()
-            if key not in {"labels"}} | {"labels": len(spec.labels)}
+    return {
+        key: value for key, value in msgspec.to_builtins(spec).items() if key not in {"labels"}
+    } | {"labels": len(spec.labels)}
 
 
 def _taken_in(place: Workplace) -> str:

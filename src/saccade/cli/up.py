@@ -19,7 +19,9 @@ HostOption = Annotated[
 
 
 def up(
-    config: ConfigOption = None, port: PortOption = None, host: HostOption = None,
+    config: ConfigOption = None,
+    port: PortOption = None,
+    host: HostOption = None,
     data: DataOption = None,
 ) -> None:
     """Start the server, its hosts and cameras; Ctrl-C stops them all.

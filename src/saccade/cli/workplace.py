@@ -59,8 +59,11 @@ class Workplace:
     def desired(self, database: Database, machine: Machine | None = None) -> Desired:
         """Return what would run."""
         return assemble(
-            self.loaded.settings, Rows.read(database), base_dir=self.loaded.base_dir,
-            data_dir=self.data_dir, machine=machine or this_machine(("CPUExecutionProvider",)),
+            self.loaded.settings,
+            Rows.read(database),
+            base_dir=self.loaded.base_dir,
+            data_dir=self.data_dir,
+            machine=machine or this_machine(("CPUExecutionProvider",)),
         )
 
     def tell_server(self) -> bool:
@@ -72,8 +75,9 @@ class Workplace:
         # Through the descriptor: the path may be longer than the 108 bytes an address has.
         transport = httpx.HTTPTransport(uds=short_address(folder, "server.sock"))
         try:
-            with httpx.Client(transport=transport, base_url="http://saccade", timeout=10.0,
-                              trust_env=False) as client:
+            with httpx.Client(
+                transport=transport, base_url="http://saccade", timeout=10.0, trust_env=False
+            ) as client:
                 client.post("/api/reconcile").raise_for_status()
         except httpx.TransportError:
             return False

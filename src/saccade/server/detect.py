@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two tries to reach a host that is away.
 RECONNECT_S: Final = 0.1
 _CODES: Final[dict[str, type[SaccadeError]]] = {
-    "model_not_ready": ModelNotReady, "overloaded": Overloaded, "stale": DeadlineExceeded,
+    "model_not_ready": ModelNotReady,
+    "overloaded": Overloaded,
+    "stale": DeadlineExceeded,
 }
 
 
@@ -86,9 +88,7 @@ class ModelDoor:
         reply: asyncio.Future[wire.Answer | wire.Refusal]
         reply = asyncio.get_running_loop().create_future()
         self._waiting[self._seq] = reply
-        sent = self._client.submit(
-            slot, seq=self._seq, admitted=admitted, deadline_s=deadline_at
-        )
+        sent = self._client.submit(slot, seq=self._seq, admitted=admitted, deadline_s=deadline_at)
         if not sent:
             del self._waiting[self._seq]
             self._free(slot)
@@ -96,7 +96,9 @@ class ModelDoor:
         return await self._landed(reply, letterbox, deadline_at), info.labels
 
     async def _landed(
-        self, reply: asyncio.Future[wire.Answer | wire.Refusal], letterbox: Letterbox,
+        self,
+        reply: asyncio.Future[wire.Answer | wire.Refusal],
+        letterbox: Letterbox,
         deadline_at: float,
     ) -> Detections:
         # The host answers or refuses every loan and its death ends all of them; the margin is for
@@ -105,8 +107,10 @@ class ModelDoor:
         try:
             arrival = await asyncio.wait_for(reply, left_s)
         except TimeoutError:
-            raise DeadlineExceeded("the model did not answer in time",
-                                   fix="raise server.request_timeout_seconds or add a host") from None
+            raise DeadlineExceeded(
+                "the model did not answer in time",
+                fix="raise server.request_timeout_seconds or add a host",
+            ) from None
         if isinstance(arrival, wire.Refusal):
             kind = _CODES.get(arrival.error.code, InferFailed)
             raise kind(arrival.error.what, fix=arrival.error.fix)
@@ -117,14 +121,19 @@ class ModelDoor:
             return
         info = self._client.info
         if info is not None:
-            raise ModelNotReady(f"model {info.name} is {info.status}: {info.reason}",
-                                fix="wait for GET /readyz, or see the model's page")
+            raise ModelNotReady(
+                f"model {info.name} is {info.status}: {info.reason}",
+                fix="wait for GET /readyz, or see the model's page",
+            )
         self._changed.clear()
         try:
-            await asyncio.wait_for(self._changed.wait(),
-                                   max(0.0, min(2.0, deadline_at - time.monotonic())))
+            await asyncio.wait_for(
+                self._changed.wait(), max(0.0, min(2.0, deadline_at - time.monotonic()))
+            )
         except TimeoutError:
-            raise ModelNotReady("the host is away", fix="it restarts by itself; try again") from None
+            raise ModelNotReady(
+                "the host is away", fix="it restarts by itself; try again"
+            ) from None
         await self._until_ready(deadline_at)
 
     async def _take_slot(self, deadline_at: float) -> int:
@@ -139,8 +148,9 @@ class ModelDoor:
             try:
                 await asyncio.wait_for(self._slot_free.wait(), deadline_at - time.monotonic())
             except TimeoutError:
-                raise Overloaded("no slot was free in time",
-                                 fix="come back after Retry-After seconds") from None
+                raise Overloaded(
+                    "no slot was free in time", fix="come back after Retry-After seconds"
+                ) from None
 
     def _free(self, slot: int) -> None:
         self._client.give_back(slot)
@@ -176,8 +186,12 @@ class ModelDoor:
         waiting, self._waiting = self._waiting, {}
         for reply in waiting.values():
             if not reply.done():
-                reply.set_exception(HostLost("the host ended while it had the image",
-                                             fix="it restarts by itself; try again"))
+                reply.set_exception(
+                    HostLost(
+                        "the host ended while it had the image",
+                        fix="it restarts by itself; try again",
+                    )
+                )
         self._slot_free.set()
         self._changed.set()
 
@@ -205,7 +219,9 @@ class DetectService:
         self._admitted = 0
         self._took_s = 0.05  # of one image, smoothed: for Retry-After
 
-    async def detect(self, data: bytes, *, model: str | None, confidence: float) -> tuple[str, Seen]:
+    async def detect(
+        self, data: bytes, *, model: str | None, confidence: float
+    ) -> tuple[str, Seen]:
         """Decode an image, have a model look at it.
 
         Args:
@@ -220,20 +236,21 @@ class DetectService:
         began_at = time.monotonic()
         limit = max(server.slots, 1) * 4
         if self._admitted >= limit:
-            raise Overloaded(f"{limit} images are under way already",
-                             fix="come back after Retry-After seconds")
+            raise Overloaded(
+                f"{limit} images are under way already", fix="come back after Retry-After seconds"
+            )
         self._admitted += 1
         try:
             state = self._choose(model)
             deadline_at = began_at + server.request_timeout_seconds
             bgr = await asyncio.to_thread(
-                decode_image, data, max_bytes=server.max_body_bytes,
+                decode_image,
+                data,
+                max_bytes=server.max_body_bytes,
                 max_pixels=server.max_image_pixels,
             )
             door = self._door(state)
-            found, labels = await door.infer(
-                bgr, deadline_at=deadline_at, admitted=self._admitted
-            )
+            found, labels = await door.infer(bgr, deadline_at=deadline_at, admitted=self._admitted)
         finally:
             self._admitted -= 1
         found = found.filter(found.scores >= confidence)
@@ -270,7 +287,9 @@ class DetectService:
         door = self._doors.get(key)
         if door is None:
             door = self._doors[key] = ModelDoor(
-                self._desired.run_dir, host=model.host, model=model.name,
+                self._desired.run_dir,
+                host=model.host,
+                model=model.name,
                 slots=self._desired.server.slots,
             )
         return door

@@ -54,8 +54,16 @@ class _EventPush(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
 
 def event_view(event: StoredEvent) -> EventView:
     """Return an event as the API says it."""
-    return EventView(id=event.id, kind=event.kind, severity=event.severity, camera=event.camera,
-                     model=event.model, at=event.at_wall, message=event.message, data=event.data)
+    return EventView(
+        id=event.id,
+        kind=event.kind,
+        severity=event.severity,
+        camera=event.camera,
+        model=event.model,
+        at=event.at_wall,
+        message=event.message,
+        data=event.data,
+    )
 
 
 class Client:
@@ -144,8 +152,9 @@ class Hub:
         next_sample = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(),
-                                       max(0.0, next_sample - time.monotonic()))
+                await asyncio.wait_for(
+                    self._changed.wait(), max(0.0, next_sample - time.monotonic())
+                )
             self._changed.clear()
             if time.monotonic() >= next_sample:
                 self._tree.sample()
@@ -167,7 +176,7 @@ class Hub:
                     token = fresh
                     for event in await asyncio.to_thread(self._fresh_events):
                         self._tell(event)
-            except Exception:  # noqa: BLE001 - the database may be away for a while
+            except Exception:  # the database may be away for a while
                 log.exception("events cannot be followed")
                 await asyncio.sleep(1.0)
             await asyncio.sleep(FOLLOW_S)

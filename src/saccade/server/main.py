@@ -55,18 +55,23 @@ class Uvicorn(uvicorn.Server):
         yield
 
 
-def build_context(
-    desired: Desired, *, control: socket.socket, board: Board, page: Page
-) -> Context:
+def build_context(desired: Desired, *, control: socket.socket, board: Board, page: Page) -> Context:
     """Join the server's parts. Needs a running event loop."""
     database = Database(desired.storage.url)
     tree = TreeView(desired, control=control, board=board)
     return Context(
-        desired=desired, tree=tree, view=ViewHub(), detect=DetectService(desired, tree),
+        desired=desired,
+        tree=tree,
+        view=ViewHub(),
+        detect=DetectService(desired, tree),
         hub=Hub(tree, database, queue=desired.server.ws_queue, page=page),
-        proxy=PagesProxy(desired.run_dir), metrics=Metrics(tree), database=database,
-        events=EventStore(database), keys=KeyStore(database),
-        things=Things(desired, tree, database), page=page,
+        proxy=PagesProxy(desired.run_dir),
+        metrics=Metrics(tree),
+        database=database,
+        events=EventStore(database),
+        keys=KeyStore(database),
+        things=Things(desired, tree, database),
+        page=page,
     )
 
 
@@ -85,7 +90,10 @@ def build_app(context: Context) -> FastAPI:
         context.database.close()
 
     app = FastAPIOffline(
-        title="saccade", version=__version__, lifespan=lifespan, redoc_url=None,
+        title="saccade",
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
         description="Cameras in, detections out. Errors are RFC 9457 problem+json.",
     )
     app.state.context = context
@@ -97,8 +105,11 @@ def build_app(context: Context) -> FastAPI:
     async def pages_socket(websocket: WebSocket) -> None:
         await context_of(websocket).proxy.websocket(websocket)
 
-    @app.api_route("/{path:path}", include_in_schema=False,
-                   methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
+    @app.api_route(
+        "/{path:path}",
+        include_in_schema=False,
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],
+    )
     async def pages(request: Request) -> Response:
         path = request.url.path
         if path.startswith(API_PREFIXES) or not context.desired.pages:
@@ -130,27 +141,41 @@ class Count:
 
 
 def serve(
-    desired: Desired, *, listeners: dict[str, socket.socket], control: socket.socket,
-    board_fd: int, page: Page,
+    desired: Desired,
+    *,
+    listeners: dict[str, socket.socket],
+    control: socket.socket,
+    board_fd: int,
+    page: Page,
 ) -> None:
     """Serve until the supervisor says stop or is gone."""
     uvloop.run(_serve(desired, listeners, control, Board(board_fd), page))
 
 
 async def _serve(
-    desired: Desired, listeners: dict[str, socket.socket], control: socket.socket, board: Board,
+    desired: Desired,
+    listeners: dict[str, socket.socket],
+    control: socket.socket,
+    board: Board,
     page: Page,
 ) -> None:
     context = build_context(desired, control=control, board=board, page=page)
     app = build_app(context)
     access = Access(app, server=desired.server, keys=context.keys)
     app.state.access = access
-    server = Uvicorn(uvicorn.Config(
-        Count(access, page), http="httptools", ws="websockets-sansio", log_config=None,
-        access_log=False, server_header=False, timeout_graceful_shutdown=int(
-            max(1, desired.server.drain_seconds)),
-        ws_max_size=64 * 1024, timeout_keep_alive=30,
-    ))
+    server = Uvicorn(
+        uvicorn.Config(
+            Count(access, page),
+            http="httptools",
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(max(1, desired.server.drain_seconds)),
+            ws_max_size=64 * 1024,
+            timeout_keep_alive=30,
+        )
+    )
 
     def stop(reason: str) -> None:
         """End what is open first, then let what is admitted finish."""

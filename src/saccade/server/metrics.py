@@ -1,6 +1,7 @@
 """`/metrics`: every counter of the board in Prometheus' text, read at the moment of the scrape.
 
-Names follow Prometheus: base units, `_total` for counters. Source: prometheus.io/docs/practices/naming.
+Names follow Prometheus: base units, `_total` for counters.
+Source: prometheus.io/docs/practices/naming.
 """
 
 from __future__ import annotations
@@ -49,30 +50,41 @@ class BoardCollector(Collector):
 
     def _cameras(self) -> Iterator[Metric]:
         produced = CounterMetricFamily(
-            "saccade_frames_produced", "Frames decoded", labels=["camera"])
+            "saccade_frames_produced", "Frames decoded", labels=["camera"]
+        )
         served = CounterMetricFamily(
-            "saccade_frames_served", "Frames a model answered", labels=["camera"])
+            "saccade_frames_served", "Frames a model answered", labels=["camera"]
+        )
         dropped = CounterMetricFamily(
-            "saccade_frames_dropped", "Frames without an answer", labels=["camera", "reason"])
+            "saccade_frames_dropped", "Frames without an answer", labels=["camera", "reason"]
+        )
         flying = GaugeMetricFamily(
-            "saccade_frames_in_flight", "Frames neither answered nor dropped yet",
-            labels=["camera"])
+            "saccade_frames_in_flight", "Frames neither answered nor dropped yet", labels=["camera"]
+        )
         state = GaugeMetricFamily(
-            "saccade_camera_state", "1 for the state the camera is in", labels=["camera", "state"])
+            "saccade_camera_state", "1 for the state the camera is in", labels=["camera", "state"]
+        )
         seconds = CounterMetricFamily(
-            "saccade_frame_answer_seconds", "Capture to answer, summed", labels=["camera"])
+            "saccade_frame_answer_seconds", "Capture to answer, summed", labels=["camera"]
+        )
         events = {
             CameraWord.RECONNECTS: CounterMetricFamily(
-                "saccade_camera_reconnects", "Tries to open the source again", labels=["camera"]),
+                "saccade_camera_reconnects", "Tries to open the source again", labels=["camera"]
+            ),
             CameraWord.STALLS: CounterMetricFamily(
-                "saccade_camera_stalls", "Times no picture came in time", labels=["camera"]),
+                "saccade_camera_stalls", "Times no picture came in time", labels=["camera"]
+            ),
             CameraWord.FROZEN: CounterMetricFamily(
-                "saccade_camera_frozen", "Times the picture did not change", labels=["camera"]),
+                "saccade_camera_frozen", "Times the picture did not change", labels=["camera"]
+            ),
             CameraWord.UNHEARD: CounterMetricFamily(
-                "saccade_observations_unheard", "Observations the router did not take",
-                labels=["camera"]),
+                "saccade_observations_unheard",
+                "Observations the router did not take",
+                labels=["camera"],
+            ),
             CameraWord.TILES: CounterMetricFamily(
-                "saccade_tiles", "Pictures drawn for people", labels=["camera"]),
+                "saccade_tiles", "Pictures drawn for people", labels=["camera"]
+            ),
         }
         for camera in self._tree.state.cameras:
             page = self._tree.board.page(camera.page)
@@ -91,7 +103,8 @@ class BoardCollector(Collector):
 
     def _models(self) -> Iterator[Metric]:
         status = GaugeMetricFamily(
-            "saccade_model_status", "1 for the state the model is in", labels=["model", "status"])
+            "saccade_model_status", "1 for the state the model is in", labels=["model", "status"]
+        )
         counters = {
             ModelWord.REQUESTS: ("saccade_model_requests", "Frames given to the model", 1.0),
             ModelWord.ANSWERED: ("saccade_model_answers", "Frames answered", 1.0),
@@ -105,8 +118,10 @@ class BoardCollector(Collector):
             for word, (name, text, _scale) in counters.items()
         }
         latency = GaugeMetricFamily(
-            "saccade_model_latency_seconds", "Arrival to answer, of the last frames",
-            labels=["model", "quantile"])
+            "saccade_model_latency_seconds",
+            "Arrival to answer, of the last frames",
+            labels=["model", "quantile"],
+        )
         queued = GaugeMetricFamily("saccade_model_queued", "Frames that wait", labels=["model"])
         for model in self._tree.state.models:
             for one in ModelStatus:
@@ -117,17 +132,22 @@ class BoardCollector(Collector):
             for word, family in families.items():
                 family.add_metric([model.name], page.get(base + word) * counters[word][2])
             queued.add_metric([model.name], page.get(base + ModelWord.QUEUED))
-            for quantile, word in (("0.5", ModelWord.P50_NS), ("0.95", ModelWord.P95_NS),
-                                   ("0.99", ModelWord.P99_NS)):
+            for quantile, word in (
+                ("0.5", ModelWord.P50_NS),
+                ("0.95", ModelWord.P95_NS),
+                ("0.99", ModelWord.P99_NS),
+            ):
                 latency.add_metric([model.name, quantile], page.get(base + word) / 1e9)
         yield from (status, *families.values(), queued, latency)
 
     def _processes(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("saccade_process_up", "1 while it runs", labels=["process"])
         restarts = CounterMetricFamily(
-            "saccade_process_restarts", "Times it was started again", labels=["process"])
+            "saccade_process_restarts", "Times it was started again", labels=["process"]
+        )
         memory = GaugeMetricFamily(
-            "saccade_process_resident_memory_bytes", "Resident memory", labels=["process"])
+            "saccade_process_resident_memory_bytes", "Resident memory", labels=["process"]
+        )
         for process in self._tree.state.processes:
             up.add_metric([process.name], float(process.state == "running"))
             restarts.add_metric([process.name], process.restarts)

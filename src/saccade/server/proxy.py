@@ -25,10 +25,20 @@ from saccade.web import problems
 log = logging.getLogger(__name__)
 
 #: Headers that belong to one connection and are not passed on. Source: RFC 9110, section 7.6.1.
-_HOP: Final = frozenset({
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-    "transfer-encoding", "upgrade", "host", "content-length",
-})
+_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+    }
+)
 #: A page's answer may take this long, seconds.
 TIMEOUT_S: Final = 20.0
 #: The largest message of the dashboard's own WebSocket, bytes.
@@ -41,8 +51,11 @@ class PagesProxy:
     def __init__(self, run_dir: str) -> None:
         self._socket = str(Path(run_dir) / "pages.sock")
         self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=self._socket), base_url="http://pages",
-            timeout=TIMEOUT_S, follow_redirects=False, trust_env=False,
+            transport=httpx.AsyncHTTPTransport(uds=self._socket),
+            base_url="http://pages",
+            timeout=TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
         )
 
     async def http(self, request: Request) -> Response:
@@ -51,21 +64,27 @@ class PagesProxy:
         headers.append(("host", request.headers.get("host", "localhost")))
         headers.append(("x-saccade-user", str(request.state.user)))
         outgoing = self._client.build_request(
-            request.method, httpx.URL(path=request.url.path, query=request.url.query.encode()),
-            headers=headers, content=await request.body(),
+            request.method,
+            httpx.URL(path=request.url.path, query=request.url.query.encode()),
+            headers=headers,
+            content=await request.body(),
         )
         try:
             answer = await self._client.send(outgoing, stream=True)
         except httpx.HTTPError as error:
             log.warning("the pages are away", extra={"why": type(error).__name__})
-            info = ErrorInfo("pages_away", "the dashboard's process is not there",
-                             "it restarts by itself; reload in a moment")
+            info = ErrorInfo(
+                "pages_away",
+                "the dashboard's process is not there",
+                "it restarts by itself; reload in a moment",
+            )
             return problems.problem(503, info, headers={"Retry-After": "1"})
         response = StreamingResponse(
             answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose)
         )
         response.raw_headers = [
-            (k, v) for k, v in answer.headers.raw
+            (k, v)
+            for k, v in answer.headers.raw
             if k.lower().decode() not in _HOP - {"content-length"}
         ]
         return response
@@ -74,21 +93,26 @@ class PagesProxy:
         """Pass a WebSocket on, both ways, until one side ends it."""
         query = f"?{websocket.url.query}" if websocket.url.query else ""
         passed = [
-            (k, v) for k, v in websocket.headers.items()
+            (k, v)
+            for k, v in websocket.headers.items()
             if k in {"cookie", "origin", "user-agent", "accept-language"}
         ]
         try:
             upstream = await websockets.unix_connect(
-                self._socket, f"ws://{websocket.headers.get('host', 'localhost')}"
-                f"{websocket.url.path}{query}",
-                additional_headers=passed, max_size=MESSAGE_BYTES, compression=None,
+                self._socket,
+                f"ws://{websocket.headers.get('host', 'localhost')}{websocket.url.path}{query}",
+                additional_headers=passed,
+                max_size=MESSAGE_BYTES,
+                compression=None,
             )
         except (OSError, websockets.WebSocketException):
             await websocket.close(1013)
             return
         await websocket.accept()
-        ways = {asyncio.create_task(_up(websocket, upstream)),
-                asyncio.create_task(_down(websocket, upstream))}
+        ways = {
+            asyncio.create_task(_up(websocket, upstream)),
+            asyncio.create_task(_down(websocket, upstream)),
+        }
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

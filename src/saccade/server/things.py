@@ -36,8 +36,9 @@ class Things:
             Conflict: the id is taken.
         """
         if any(c.id == camera_id for c in self._tree.state.cameras):
-            raise Conflict(f"camera {camera_id!r} exists already",
-                           fix="choose another id, or remove it first")
+            raise Conflict(
+                f"camera {camera_id!r} exists already", fix="choose another id, or remove it first"
+            )
         checked_camera(self._desired, Rows.read(self._database), camera_id, row)
         self._cameras.put(camera_id, row, mode=PutMode.CREATE, now_wall=time.time())
         self.apply()
@@ -68,11 +69,12 @@ class Things:
     def _must_be_ours(self, camera_id: str) -> None:
         camera = next((c for c in self._tree.state.cameras if c.id == camera_id), None)
         if camera is None:
-            raise NotFound(f"no camera is named {camera_id!r}",
-                           fix="GET /api/cameras lists them")
+            raise NotFound(f"no camera is named {camera_id!r}", fix="GET /api/cameras lists them")
         if camera.spec.origin != "database":
-            raise Conflict(f"camera {camera_id!r} comes from {_where(camera.spec.origin)}",
-                           fix="change it there and start the server again")
+            raise Conflict(
+                f"camera {camera_id!r} comes from {_where(camera.spec.origin)}",
+                fix="change it there and start the server again",
+            )
 
 
 def _where(origin: str) -> str:

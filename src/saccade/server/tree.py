@@ -133,7 +133,10 @@ class TreeView:
     def view(self) -> shapes.StateView:
         """Return everything, as `/api/state` and `state_update` say it."""
         return shapes.StateView(
-            at=time.time(), version=__version__, demo=self.desired.demo, health=self.health(),
+            at=time.time(),
+            version=__version__,
+            demo=self.desired.demo,
+            health=self.health(),
             cameras={c.id: self._camera(c) for c in self.state.cameras},
             models={m.name: self._model(m) for m in self.state.models},
             processes={p.name: self._process(p) for p in self.state.processes},
@@ -152,7 +155,8 @@ class TreeView:
             reasons.append("no model is registered: add one with `saccade models add`")
         has_ready = any(m.status is ModelStatus.READY for m in self.state.models)
         reasons += [
-            f"{p.name} is not running: {p.reason}" for p in self.state.processes
+            f"{p.name} is not running: {p.reason}"
+            for p in self.state.processes
             if p.state == "error" and p.role != "camera"
         ]
         return shapes.Health(ready=has_ready and self._router_runs(), reasons=reasons)
@@ -170,34 +174,56 @@ class TreeView:
         age_s = time.monotonic() - newest_ns / 1e9 if newest_ns else None
         is_live = camera.state is CameraState.LIVE
         return shapes.CameraView(
-            id=camera.id, name=spec.name, state=camera.state, reason=camera.reason,
-            since=camera.since_wall, kind=spec.kind, source=spec.display_url, model=spec.model,
-            width=page.get(CameraWord.WIDTH), height=page.get(CameraWord.HEIGHT),
+            id=camera.id,
+            name=spec.name,
+            state=camera.state,
+            reason=camera.reason,
+            since=camera.since_wall,
+            kind=spec.kind,
+            source=spec.display_url,
+            model=spec.model,
+            width=page.get(CameraWord.WIDTH),
+            height=page.get(CameraWord.HEIGHT),
             fps=round(self._rate(camera.id, "served").per_second, 2),
             decode_fps=round(self._rate(camera.id, "produced").per_second, 2),
-            produced=counts.produced, served=counts.served,
+            produced=counts.produced,
+            served=counts.served,
             dropped={reason: n for reason, n in counts.dropped.items() if n},
-            in_flight=counts.in_flight, reconnects=page.get(CameraWord.RECONNECTS),
+            in_flight=counts.in_flight,
+            reconnects=page.get(CameraWord.RECONNECTS),
             stalls=page.get(CameraWord.STALLS),
             answer_ms=_mean_ms(page.get(CameraWord.ANSWER_SUM_NS), counts.served),
             frame_age_seconds=None if age_s is None else round(age_s, 3),
-            objects=self._objects.get(camera.id, {}) if is_live else {}, origin=spec.origin,
+            objects=self._objects.get(camera.id, {}) if is_live else {},
+            origin=spec.origin,
         )
 
     def _model(self, model: wire.ModelState) -> shapes.ModelView:
         fact, spec = model.fact, model.spec
         words = self._model_words(model)
         return shapes.ModelView(
-            name=model.name, kind=spec.kind, status=model.status, reason=model.reason,
-            since=model.since_wall, host=model.host, family=fact.family if fact else "",
-            device=fact.device if fact else "", loaded=_is_loaded(model.status),
+            name=model.name,
+            kind=spec.kind,
+            status=model.status,
+            reason=model.reason,
+            since=model.since_wall,
+            host=model.host,
+            family=fact.family if fact else "",
+            device=fact.device if fact else "",
+            loaded=_is_loaded(model.status),
             ready=model.status is ModelStatus.READY,
             input=[fact.width, fact.height] if fact else [0, 0],
-            labels=fact.labels if fact else len(spec.labels), demo=spec.demo, origin=spec.origin,
+            labels=fact.labels if fact else len(spec.labels),
+            demo=spec.demo,
+            origin=spec.origin,
             metrics=self._metrics(model, words),
-            last_error=None if model.last_error is None else shapes.LastError(
-                code=model.last_error.code, message=model.last_error.what,
-                at=model.last_error_wall or 0.0),
+            last_error=None
+            if model.last_error is None
+            else shapes.LastError(
+                code=model.last_error.code,
+                message=model.last_error.what,
+                at=model.last_error_wall or 0.0,
+            ),
         )
 
     def _model_words(self, model: wire.ModelState) -> dict[ModelWord, int]:
@@ -206,9 +232,7 @@ class TreeView:
         page, base = self.board.page(model.page), model_base(model.fact.index)
         return {word: page.get(base + word) for word in ModelWord}
 
-    def _metrics(
-        self, model: wire.ModelState, words: dict[ModelWord, int]
-    ) -> shapes.ModelMetrics:
+    def _metrics(self, model: wire.ModelState, words: dict[ModelWord, int]) -> shapes.ModelMetrics:
         batches = words.get(ModelWord.BATCHES, 0)
         answered = words.get(ModelWord.ANSWERED, 0)
 
@@ -218,20 +242,28 @@ class TreeView:
         return shapes.ModelMetrics(
             load_ms=_rounded(model.fact.load_ms if model.fact else None),
             warmup_ms=_rounded(model.fact.warmup_ms if model.fact else None),
-            last_infer_ms=ms(ModelWord.LAST_NS), p50_ms=ms(ModelWord.P50_NS),
-            p95_ms=ms(ModelWord.P95_NS), p99_ms=ms(ModelWord.P99_NS),
+            last_infer_ms=ms(ModelWord.LAST_NS),
+            p50_ms=ms(ModelWord.P50_NS),
+            p95_ms=ms(ModelWord.P95_NS),
+            p99_ms=ms(ModelWord.P99_NS),
             throughput=round(self._rate(f"model {model.name}", "answered").per_second, 2),
             mean_batch=round(answered / batches, 2) if batches else None,
-            requests=words.get(ModelWord.REQUESTS, 0), errors=words.get(ModelWord.FAILED, 0),
+            requests=words.get(ModelWord.REQUESTS, 0),
+            errors=words.get(ModelWord.FAILED, 0),
             queued=words.get(ModelWord.QUEUED, 0),
         )
 
     def _process(self, process: wire.ProcessState) -> shapes.ProcessView:
         return shapes.ProcessView(
-            role=process.role, pid=process.pid, state=process.state, restarts=process.restarts,
+            role=process.role,
+            pid=process.pid,
+            state=process.state,
+            restarts=process.restarts,
             uptime_seconds=round(max(0.0, time.monotonic() - process.started_at), 1)
-            if process.pid else 0.0,
-            rss_bytes=resident_bytes(process.pid), reason=process.reason,
+            if process.pid
+            else 0.0,
+            rss_bytes=resident_bytes(process.pid),
+            reason=process.reason,
         )
 
     def pages(self) -> dict[str, tuple[wire.ProcessState, Page]]:
@@ -261,8 +293,12 @@ def wanted_without(
 
 
 def _is_loaded(status: ModelStatus) -> bool:
-    return status in {ModelStatus.LOADED, ModelStatus.WARMING_UP, ModelStatus.READY,
-                      ModelStatus.SUSPENDED}
+    return status in {
+        ModelStatus.LOADED,
+        ModelStatus.WARMING_UP,
+        ModelStatus.READY,
+        ModelStatus.SUSPENDED,
+    }
 
 
 def _mean_ms(total_ns: int, count: int) -> float | None:

@@ -125,9 +125,9 @@ class ViewHub:
     def _tell_cameras(self) -> None:
         """Tell each camera which of its sizes are watched, when that changed."""
         for camera, writer in list(self._cameras.items()):
-            sizes = tuple(sorted({
-                size for w in self._watchers for (c, size) in w.wanted if c == camera
-            }))
+            sizes = tuple(
+                sorted({size for w in self._watchers for (c, size) in w.wanted if c == camera})
+            )
             if self._told.get(camera) == sizes or writer.is_closing():
                 continue
             self._told[camera] = sizes

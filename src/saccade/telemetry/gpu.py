@@ -43,7 +43,10 @@ def _read(index: int) -> GpuReading:
     except pynvml.NVMLError:
         celsius = None
     return GpuReading(
-        index=index, name=str(pynvml.nvmlDeviceGetName(handle)),
-        memory_total_bytes=int(memory.total), memory_used_bytes=int(memory.used),
-        utilisation_percent=utilisation, temperature_celsius=celsius,
+        index=index,
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        memory_total_bytes=int(memory.total),
+        memory_used_bytes=int(memory.used),
+        utilisation_percent=utilisation,
+        temperature_celsius=celsius,
     )

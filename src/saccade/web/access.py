@@ -24,8 +24,15 @@ from saccade.web import problems
 
 COOKIE: Final = "saccade_session"
 #: Paths that need no key: probes of a load balancer, and what the login page is made of.
-PUBLIC: Final = ("/livez", "/readyz", "/login", "/api/session", "/_nicegui/", "/static/",
-                 "/favicon.ico")
+PUBLIC: Final = (
+    "/livez",
+    "/readyz",
+    "/login",
+    "/api/session",
+    "/_nicegui/",
+    "/static/",
+    "/favicon.ico",
+)
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: A verified key is believed this long without asking the database again, seconds.
@@ -76,10 +83,14 @@ class Access:
         if any(path == p or (p.endswith("/") and path.startswith(p)) for p in PUBLIC):
             return "anonymous"
         if secret and not is_session:
-            raise Unauthorized("the API key is wrong or was revoked",
-                               fix="make a new one with `saccade keys create NAME`")
-        raise Unauthorized("an API key is needed: the server is not bound to loopback",
-                           fix="send X-API-Key or Authorization: Bearer, or log in at /login")
+            raise Unauthorized(
+                "the API key is wrong or was revoked",
+                fix="make a new one with `saccade keys create NAME`",
+            )
+        raise Unauthorized(
+            "an API key is needed: the server is not bound to loopback",
+            fix="send X-API-Key or Authorization: Bearer, or log in at /login",
+        )
 
     async def _verify(self, secret: str, *, is_session: bool) -> ApiKey | None:
         now = time.monotonic()
@@ -104,8 +115,13 @@ class Access:
     ) -> None:
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 4401 if error.status == 401 else 4403,
-                        "reason": error.what[:120]})
+            await send(
+                {
+                    "type": "websocket.close",
+                    "code": 4401 if error.status == 401 else 4403,
+                    "reason": error.what[:120],
+                }
+            )
             return
         response: Response = problems.of(error)
         if isinstance(error, Unauthorized) and "text/html" in headers.get("accept", ""):
@@ -154,8 +170,10 @@ def check_host(authority: str, server: ServerSpec) -> None:
         return
     if not _is_loopback(server.host) and (_is_address(host) or not server.allowed_hosts):
         return  # an address cannot be rebound, and names are free until allowed_hosts lists them
-    raise Forbidden(f"the Host header names {authority!r}, which is not this server",
-                    fix="open it by its address, or list the name in server.allowed_hosts")
+    raise Forbidden(
+        f"the Host header names {authority!r}, which is not this server",
+        fix="open it by its address, or list the name in server.allowed_hosts",
+    )
 
 
 def check_origin(scope: Scope, headers: Headers, server: ServerSpec) -> None:
@@ -167,16 +185,19 @@ def check_origin(scope: Scope, headers: Headers, server: ServerSpec) -> None:
     if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
         return
     if headers.get("sec-fetch-site") == "cross-site":
-        raise Forbidden("the request comes from another site's page",
-                        fix="use the dashboard, or an API client")
+        raise Forbidden(
+            "the request comes from another site's page", fix="use the dashboard, or an API client"
+        )
     origin = headers.get("origin")
     if origin is None:
         return
     authority = origin.partition("://")[2]
     if authority == headers.get("host") or hostname(authority) in server.allowed_hosts:
         return
-    raise Forbidden(f"the request comes from a page of {origin}",
-                    fix="list its host in server.allowed_hosts if it is yours")
+    raise Forbidden(
+        f"the request comes from a page of {origin}",
+        fix="list its host in server.allowed_hosts if it is yours",
+    )
 
 
 def _is_address(host: str) -> bool:

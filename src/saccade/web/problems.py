@@ -18,9 +18,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
-def problem(
-    status: int, error: ErrorInfo, *, headers: dict[str, str] | None = None
-) -> Response:
+def problem(status: int, error: ErrorInfo, *, headers: dict[str, str] | None = None) -> Response:
     """Return an error as a response.
 
     Source: RFC 9457; `code` and `fix` are our extension members.
@@ -72,6 +70,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:
         log.error("a request failed", extra={"path": request.url.path})
-        info = ErrorInfo("internal", "the server failed on this request",
-                         "see the server's log; please report it")
+        info = ErrorInfo(
+            "internal",
+            "the server failed on this request",
+            "see the server's log; please report it",
+        )
         return problem(500, info)

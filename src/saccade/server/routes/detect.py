@@ -19,10 +19,13 @@ _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": {
-                "type": "object", "properties": {"file": {"type": "string", "format": "binary"}},
-                "required": ["file"],
-            }},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                }
+            },
             "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
@@ -30,8 +33,12 @@ _BODY = {
 }
 
 
-@router.post("/detect", response_model=DetectAnswer, openapi_extra=_BODY,
-             summary="Detect objects on an image")
+@router.post(
+    "/detect",
+    response_model=DetectAnswer,
+    openapi_extra=_BODY,
+    summary="Detect objects on an image",
+)
 async def detect(
     request: Request,
     parts: Parts,
@@ -47,11 +54,14 @@ async def detect(
         return problems.problem(error.status, error.info(), headers=retry)
     found = seen.found
     return DetectAnswer(
-        model=name, image=Size(width=seen.width, height=seen.height),
+        model=name,
+        image=Size(width=seen.width, height=seen.height),
         detections=[
-            Found(label=seen.labels[int(c)] if int(c) < len(seen.labels) else str(int(c)),
-                  confidence=round(float(s), 4),
-                  bbox=(round(b[0], 2), round(b[1], 2), round(b[2], 2), round(b[3], 2)))
+            Found(
+                label=seen.labels[int(c)] if int(c) < len(seen.labels) else str(int(c)),
+                confidence=round(float(s), 4),
+                bbox=(round(b[0], 2), round(b[1], 2), round(b[2], 2), round(b[3], 2)),
+            )
             for b, s, c in zip(found.boxes_px.tolist(), found.scores, found.classes, strict=True)
         ],
         processing_time_ms=round(seen.took_ms, 2),
@@ -82,5 +92,7 @@ async def _image(request: Request, most_bytes: int) -> bytes:
 
 
 def _too_large(size: int, most: int) -> TooLarge:
-    return TooLarge(f"the body has {size} bytes, the limit is {most}",
-                    fix="send a smaller image, or raise server.max_body_mb")
+    return TooLarge(
+        f"the body has {size} bytes, the limit is {most}",
+        fix="send a smaller image, or raise server.max_body_mb",
+    )

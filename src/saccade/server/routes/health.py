@@ -18,8 +18,18 @@ from saccade.telemetry.gpu import read_gpus
 router = APIRouter(tags=["health"])
 
 #: Whose versions a bug report needs.
-_LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "av", "fastapi", "uvicorn",
-              "nicegui", "sqlalchemy", "msgspec", "pydantic")
+_LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "av",
+    "fastapi",
+    "uvicorn",
+    "nicegui",
+    "sqlalchemy",
+    "msgspec",
+    "pydantic",
+)
 
 
 def json(value: object, status: int = 200) -> Response:
@@ -58,19 +68,21 @@ def state(parts: Parts) -> Response:
 def environment(parts: Parts) -> Response:
     """Return versions, devices, models and cameras. Holds no secret: safe to paste."""
     view = parts.tree.view()
-    return json({
-        "saccade": __version__,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "devices": {"gpus": read_gpus(), "providers": _providers(parts)},
-        "health": view.health,
-        "cameras": view.cameras,
-        "models": view.models,
-        "processes": view.processes,
-        "storage": parts.database.display_url.split("?")[0].split("://")[0],
-    })
+    return json(
+        {
+            "saccade": __version__,
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "libraries": {name: _version(name) for name in _LIBRARIES},
+            "devices": {"gpus": read_gpus(), "providers": _providers(parts)},
+            "health": view.health,
+            "cameras": view.cameras,
+            "models": view.models,
+            "processes": view.processes,
+            "storage": parts.database.display_url.split("?")[0].split("://")[0],
+        }
+    )
 
 
 def _version(name: str) -> str | None:

@@ -21,10 +21,21 @@ router = APIRouter(prefix="/api", tags=["keys"])
 async def keys(parts: Parts) -> Response:
     """Return every key."""
     found = await asyncio.to_thread(parts.keys.list)
-    return json({"keys": [
-        {"id": k.id, "name": k.name, "prefix": k.prefix, "scopes": k.scopes,
-         "created": k.created_wall, "revoked": k.revoked_wall} for k in found
-    ]})
+    return json(
+        {
+            "keys": [
+                {
+                    "id": k.id,
+                    "name": k.name,
+                    "prefix": k.prefix,
+                    "scopes": k.scopes,
+                    "created": k.created_wall,
+                    "revoked": k.revoked_wall,
+                }
+                for k in found
+            ]
+        }
+    )
 
 
 @router.post("/keys", status_code=201, summary="Make a key; its secret is shown once")
@@ -47,15 +58,20 @@ async def log_in(body: SessionIn, request: Request, parts: Parts) -> Response:
     """Open a session."""
     key = await asyncio.to_thread(parts.keys.verify, body.key)
     if key is None:
-        raise Unauthorized("the key is wrong or was revoked",
-                           fix="make a new one with `saccade keys create NAME`")
+        raise Unauthorized(
+            "the key is wrong or was revoked", fix="make a new one with `saccade keys create NAME`"
+        )
     hours = parts.desired.server.session_hours
-    token = await asyncio.to_thread(
-        parts.keys.open_session, key, hours=hours, now_wall=time.time()
-    )
+    token = await asyncio.to_thread(parts.keys.open_session, key, hours=hours, now_wall=time.time())
     response = json({"name": key.name})
-    response.set_cookie(COOKIE, token, max_age=int(hours * 3600), httponly=True,
-                        samesite="strict", secure=request.url.scheme == "https")
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(hours * 3600),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
     return response
 
 

@@ -41,8 +41,11 @@ class _WatchOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _ORDER = msgspec.json.Decoder(_WatchOrder)
 
 
-@router.get("/stream/{camera_id}", summary="Live picture with boxes, as MJPEG",
-            responses={200: {"content": {f"multipart/x-mixed-replace; boundary={BOUNDARY}": {}}}})
+@router.get(
+    "/stream/{camera_id}",
+    summary="Live picture with boxes, as MJPEG",
+    responses={200: {"content": {f"multipart/x-mixed-replace; boundary={BOUNDARY}": {}}}},
+)
 async def stream(camera_id: str, parts: Parts, size: str = FULL) -> Response:
     """Stream a camera until the client leaves, at about `server.stream_fps`."""
     if parts.tree.camera(camera_id) is None:
@@ -65,9 +68,13 @@ async def _jpegs(parts: Context, camera_id: str, size: str) -> AsyncIterator[byt
                 continue
             next_at = now + period
             yield (
-                f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
-                f"Content-Length: {len(shown.jpeg)}\r\n\r\n"
-            ).encode() + shown.jpeg + b"\r\n"
+                (
+                    f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
+                    f"Content-Length: {len(shown.jpeg)}\r\n\r\n"
+                ).encode()
+                + shown.jpeg
+                + b"\r\n"
+            )
     yield f"--{BOUNDARY}--\r\n".encode()
 
 
@@ -109,10 +116,17 @@ async def tiles(websocket: WebSocket) -> None:
 def tile_message(shown: Shown) -> bytes:
     """Return `header length (4 bytes, big endian), JSON header, JPEG`."""
     tile = shown.tile
-    header = msgspec.json.encode({
-        "camera": tile.camera, "size": tile.size, "seq": tile.seq, "width": tile.width,
-        "height": tile.height, "at": tile.at_wall, "objects": tile.objects,
-    })
+    header = msgspec.json.encode(
+        {
+            "camera": tile.camera,
+            "size": tile.size,
+            "seq": tile.seq,
+            "width": tile.width,
+            "height": tile.height,
+            "at": tile.at_wall,
+            "objects": tile.objects,
+        }
+    )
     return struct.pack(">I", len(header)) + header + shown.jpeg
 
 
@@ -122,7 +136,7 @@ async def _take_orders(websocket: WebSocket, parts: Context, watcher: Watcher) -
             try:
                 order = _ORDER.decode(await websocket.receive_text())
             except (msgspec.MsgspecError, KeyError):
-                await websocket.close(1003, "send {\"watch\": [{\"camera\": …, \"size\": …}]}")
+                await websocket.close(1003, 'send {"watch": [{"camera": …, "size": …}]}')
                 break
             pairs = frozenset((p.camera, p.size) for p in order.watch[:WATCH_MOST])
             parts.view.want(watcher, pairs)

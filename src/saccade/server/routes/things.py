@@ -80,6 +80,7 @@ async def reconcile(parts: Parts) -> Response:
 @router.get("/events", tags=["events"], summary="Stored events, newest first")
 async def events(
     parts: Parts,
+    *,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(description="only ids below this one")] = None,
     kind: str | None = None,
@@ -88,7 +89,10 @@ async def events(
 ) -> Response:
     """Return a page of events; `next` leads to the older ones."""
     found = await asyncio.to_thread(
-        parts.events.list, before_id=before, limit=limit, kind=kind,
+        parts.events.list,
+        before_id=before,
+        limit=limit,
+        kind=kind,
         camera=None if camera is None else CameraId(camera),
         model=None if model is None else ModelName(model),
     )
