@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def kiosk(clip: Path) -> dict[str, Any]:
     """Settings with the demo model and two cameras, without pages."""
-    return json.loads(json.dumps({
+    return {
         "server": {"pages": False},
         "models": {"kiosk": {"path": str(demo_model_path()), "confidence": 0.35}},
         "cameras": {
             "one": {"source": str(clip), "loop": True},
             "two": {"source": str(clip), "loop": True},
         },
-    }))
+    }
 
 
 @pytest.fixture(scope="session")

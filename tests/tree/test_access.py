@@ -11,6 +11,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.support.tree import Tree, run_cli, running, until
 
@@ -148,12 +149,12 @@ def test_another_sites_page_can_neither_write_nor_open_a_websocket(demo: Tree) -
     marked = demo.post("/api/cameras", json=body, headers={"sec-fetch-site": "cross-site"})
     assert marked.status_code == 403
     with pytest.raises((InvalidStatus, ConnectionClosed)):
-        with connect(f"ws://127.0.0.1:{demo.port}/ws", origin="https://evil.example") as socket:
+        with connect(f"ws://127.0.0.1:{demo.port}/ws", origin=Origin("https://evil.example")) as socket:
             socket.recv(timeout=5)
 
 
 def test_our_own_pages_origin_may(demo: Tree) -> None:
     ours = f"http://127.0.0.1:{demo.port}"
-    with connect(f"ws://127.0.0.1:{demo.port}/ws", origin=ours) as socket:
+    with connect(f"ws://127.0.0.1:{demo.port}/ws", origin=Origin(ours)) as socket:
         socket.recv(timeout=5)
     until(lambda: demo.get("/livez").status_code == 200, 5)

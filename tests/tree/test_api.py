@@ -132,7 +132,7 @@ def test_tiles_are_pictures_of_the_cameras_asked_for_and_change(demo: Tree) -> N
             size = int.from_bytes(message[:4], "big")
             header, jpeg = json.loads(message[4 : 4 + size]), message[4 + size :]
             assert header["camera"] == "intake"
-            picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            picture = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
             assert picture.shape == (header["height"], header["width"], 3)
             assert picture.shape[1] <= 640
             seen[header["seq"]] = jpeg

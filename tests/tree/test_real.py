@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.models.real_material import real_path
 from tests.support.tree import run_cli, running, until
@@ -21,6 +23,10 @@ EXPECTED = {
 }
 
 
+def read(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imread(str(path)), np.uint8)
+
+
 def test_a_yolo_that_is_added_answers_on_the_command_line_and_over_http(tmp_path: Path) -> None:
     model = real_path(YOLO)
     added = run_cli("models", "add", str(model), "--kind", "detector", "--labels", "coco",
@@ -32,13 +38,13 @@ def test_a_yolo_that_is_added_answers_on_the_command_line_and_over_http(tmp_path
         said = run_cli("detect", str(image), "--model", "yolo11n", "--json", "--data", "data",
                        cwd=tmp_path)
         answer = json.loads(said.stdout)
-        height, width = cv2.imread(str(image)).shape[:2]
+        height, width = read(image).shape[:2]
         assert answer["image"] == {"width": width, "height": height}
         assert Counter(d["class"] for d in answer["detections"]) == expected
     table = run_cli("detect", str(real_path("images/bus.jpg")), "--model", "yolo11n", "--save",
                     "out.jpg", "--data", "data", cwd=tmp_path)
     assert table.stdout.count("person") == 4
-    assert cv2.imread(str(tmp_path / "out.jpg")).shape == (1080, 810, 3)
+    assert read(tmp_path / "out.jpg").shape == (1080, 810, 3)
     with running(tmp_path, {"server": {"pages": False}}, data=tmp_path / "data") as tree:
         for name, expected in EXPECTED.items():
             answer = tree.post("/api/detect", content=real_path(name).read_bytes()).json()

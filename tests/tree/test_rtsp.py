@@ -30,7 +30,8 @@ def server() -> Iterator[rtsp.Rtsp]:
 
 def rate(tree: Tree, camera: str, since: tuple[float, int]) -> float:
     """Return the answers per second since a look before."""
-    return (tree.camera(camera)["served"] - since[1]) / (time.monotonic() - since[0])
+    served: int = tree.camera(camera)["served"]
+    return (served - since[1]) / (time.monotonic() - since[0])
 
 
 def look(tree: Tree, camera: str) -> tuple[float, int]:

@@ -70,7 +70,8 @@ def draw_detections(bgr: U8, found: Detections, labels: Sequence[str]) -> None:
 def line_sizes(width: int, height: int) -> tuple[int, float]:
     """Return the (line thickness in pixels, font scale) for a picture of that size."""
     side = min(width, height)
-    return max(1, round(side / 300)), max(0.35, side / 1200)
+    # A tile of 360 lines is shown small on a wall: thinner lines and smaller text are lost there.
+    return max(1, round(side / 180)), max(0.35, side / 800)
 
 
 def _label(bgr: U8, text: str, corner: tuple[int, int], color: Color) -> None:
