@@ -226,7 +226,8 @@ class FakeApi:
         self._no_feed = threading.Event()
         self.feed_count = 0  # connections ever made to /ws
         self.watched: list[dict[str, str]] = []  # what the last browser asked to see
-        self.tiles_flow = True
+        self.tiles_flow = self.tiles_open = True
+        self._tile_ends: set[asyncio.Event] = set()
         self._tcp = socket.create_server(("127.0.0.1", 0))
         self._unix = socket.socket(socket.AF_UNIX)
         self._unix.bind(self.api_socket)
@@ -318,6 +319,16 @@ class FakeApi:
 
         self._in_loop(apply())
 
+    def drop_tiles(self) -> None:
+        """Close every `/ws/tiles` and refuse new ones."""
+        self.tiles_open = False
+
+        def end(api: FakeApi) -> None:
+            for gone in api._tile_ends:
+                gone.set()
+
+        self.change(end)
+
     def resume_feed(self) -> None:
         self.feed_open = True
 
@@ -328,7 +339,7 @@ class FakeApi:
             api.state = copy.deepcopy(rich_state())
             api.key = api.refuse = None
             api.added, api.removed = [], []
-            api.feed_open = api.tiles_flow = True
+            api.feed_open = api.tiles_flow = api.tiles_open = True
 
         self.change(first)
 
@@ -435,9 +446,13 @@ class FakeApi:
                 self._no_feed.set()
 
     async def _tiles(self, websocket: WebSocket) -> None:
+        if not self.tiles_open:
+            await websocket.close(1013)
+            return
         await websocket.accept()
         watched: list[dict[str, str]] = []
         gone = asyncio.Event()
+        self._tile_ends.add(gone)
 
         async def listen() -> None:
             nonlocal watched
@@ -463,10 +478,15 @@ class FakeApi:
                     await asyncio.wait_for(gone.wait(), TILE_PERIOD_S)
                 except TimeoutError:
                     continue
+            if not self.tiles_open:
+                await websocket.close(1012)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
-            self.watched = []
+            with self._asked:
+                self.watched = []
+                self._asked.notify_all()
+            self._tile_ends.discard(gone)
             listener.cancel()
 
     def _may_pass(self, path: str, cookies: dict[str, str]) -> bool:

@@ -64,6 +64,34 @@ def test_only_what_is_seen_is_watched(open_tab: OpenTab, api: FakeApi) -> None:
     page.locator("[data-camera='back-yard']").scroll_into_view_if_needed()
     api.wait_for(lambda a: "back-yard" in {w["camera"] for w in a.watched})
     assert "front-door" not in {w["camera"] for w in api.watched}
+    page.evaluate(
+        """Object.defineProperty(document, 'hidden', { get: () => true });
+        document.dispatchEvent(new Event('visibilitychange'));"""
+    )
+    api.wait_for(lambda a: a.watched == [])
+
+
+def test_a_lost_wall_says_so_and_comes_back(open_tab: OpenTab, api: FakeApi) -> None:
+    tab = open_tab()
+    page = tab.go("/cameras")
+    page.wait_for_function(IS_DRAWN, arg=canvas_of("kiosk"))
+    api.drop_tiles()
+    age = page.locator("[data-camera='kiosk'] .tile-age")
+    expect(age).to_have_text(re.compile(r"^Not connected, \d+ s old$"))
+    expect(page.locator("[data-camera='warehouse']")).to_contain_text("Not connected")
+    api.change(lambda a: setattr(a, "tiles_open", True))
+    expect(age).to_be_hidden(timeout=10000)
+    tab.errors.clear()  # the browser itself reports each try that was refused
+
+
+def test_the_process_listens_only_while_a_browser_looks(open_tab: OpenTab, api: FakeApi) -> None:
+    tab = open_tab()
+    page = tab.go("/")
+    expect(page.get_by_role("status", name="Health")).to_have_text("Not ready")
+    api.change(lambda a: a.state["health"].update(ready=True))
+    expect(page.get_by_role("status", name="Health")).to_have_text("Ready")
+    page.close()
+    api.wait_no_feed()
 
 
 def test_a_camera_opens_full_screen_by_keyboard_and_closes_by_escape(
@@ -326,7 +354,8 @@ def test_the_keyboard_reaches_the_content_first(open_tab: OpenTab) -> None:
     assert page.evaluate("document.activeElement.id") == "content"
 
 
-def test_no_page_breaks_a_rule_of_accessibility(open_tab: OpenTab, axe: str) -> None:
+def test_no_page_breaks_a_rule_of_accessibility(open_tab: OpenTab, api: FakeApi, axe: str) -> None:
+    api.change(lambda a: setattr(a, "tiles_flow", False))  # pictures only cost time here
     tab = open_tab()
     found = []
     for path in PATHS:

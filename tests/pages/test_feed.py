@@ -252,7 +252,7 @@ def test_the_api_client_turns_answers_into_types_and_errors(
         return raised.value
 
     async def scenario() -> None:
-        api = ApiClient(server.api_socket, timeout_seconds=5)
+        api = ApiClient(server.api_socket, timeout_seconds=5, read_timeout_seconds=5)
         assert (await api.state(timeout_seconds=5)).demo
         page = await api.events(limit=5, kind="object.appeared", camera="front-door")
         older = await api.events(limit=5, before=page.next)
@@ -271,7 +271,7 @@ def test_the_api_client_turns_answers_into_types_and_errors(
         server.events.append({"id": 121, "kind": "half", "camera": None})
         await expect(AnswerInvalid, api.events(limit=5))
         await api.close()
-        nobody = ApiClient(str(tmp_path / "nobody"), timeout_seconds=5)
+        nobody = ApiClient(str(tmp_path / "nobody"), timeout_seconds=5, read_timeout_seconds=5)
         await expect(ServerUnreachable, nobody.state(timeout_seconds=5))
         await nobody.close()
 
