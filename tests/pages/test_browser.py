@@ -179,8 +179,11 @@ def test_events_can_be_filtered_and_paged(open_tab: OpenTab, api: FakeApi) -> No
 def test_events_that_were_missed_are_asked_for(open_tab: OpenTab, api: FakeApi) -> None:
     page = open_tab().go("/events")
     expect(page.locator(".events > li")).to_have_count(20)
+    promise = page.get_by_text("New events appear on top")
+    expect(promise).to_be_visible()
     api.drop_feed()
     expect(page.get_by_text("Server not reachable since")).to_be_visible()
+    expect(promise).to_be_hidden()
     api.push_event(message="nobody heard this")
     api.resume_feed()
     expect(page.locator(".events > li").first).to_contain_text("Nobody heard this.")
