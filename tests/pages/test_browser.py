@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.pages.conftest import PagesProcess, Tab
-from tests.pages.fake_api import FakeApi, camera, problem
+from tests.pages.fake_api import FakeApi
+from tests.pages.fake_data import camera, problem
 
 pytestmark = pytest.mark.browser
 

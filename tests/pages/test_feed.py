@@ -16,7 +16,8 @@ from saccade.pages.api import AnswerInvalid, ApiClient, RequestRefused, ServerUn
 from saccade.pages.contract import Event, NewCamera, State
 from saccade.pages.feed import FeedView, Link, StateFeed
 from saccade.pages.settings import PagesSettings
-from tests.pages.fake_api import FakeApi, problem, rich_state
+from tests.pages.fake_api import FakeApi
+from tests.pages.fake_data import problem, rich_state
 
 SETTINGS = PagesSettings(
     feed_linger_seconds=0.05,
