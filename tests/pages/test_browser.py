@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.pages.conftest import PagesProcess, Tab
-from tests.pages.fake_api import FakeApi, camera, problem
+from tests.pages.fake_api import FakeApi
+from tests.pages.fake_data import camera, problem
 
 pytestmark = pytest.mark.browser
 
@@ -64,6 +65,34 @@ def test_only_what_is_seen_is_watched(open_tab: OpenTab, api: FakeApi) -> None:
     page.locator("[data-camera='back-yard']").scroll_into_view_if_needed()
     api.wait_for(lambda a: "back-yard" in {w["camera"] for w in a.watched})
     assert "front-door" not in {w["camera"] for w in api.watched}
+    page.evaluate(
+        """Object.defineProperty(document, 'hidden', { get: () => true });
+        document.dispatchEvent(new Event('visibilitychange'));"""
+    )
+    api.wait_for(lambda a: a.watched == [])
+
+
+def test_a_lost_wall_says_so_and_comes_back(open_tab: OpenTab, api: FakeApi) -> None:
+    tab = open_tab()
+    page = tab.go("/cameras")
+    page.wait_for_function(IS_DRAWN, arg=canvas_of("kiosk"))
+    api.drop_tiles()
+    age = page.locator("[data-camera='kiosk'] .tile-age")
+    expect(age).to_have_text(re.compile(r"^Not connected, \d+ s old$"))
+    expect(page.locator("[data-camera='warehouse']")).to_contain_text("Not connected")
+    api.change(lambda a: setattr(a, "tiles_open", True))
+    expect(age).to_be_hidden(timeout=10000)
+    tab.errors.clear()  # the browser itself reports each try that was refused
+
+
+def test_the_process_listens_only_while_a_browser_looks(open_tab: OpenTab, api: FakeApi) -> None:
+    tab = open_tab()
+    page = tab.go("/")
+    expect(page.get_by_role("status", name="Health")).to_have_text("Not ready")
+    api.change(lambda a: a.state["health"].update(ready=True))
+    expect(page.get_by_role("status", name="Health")).to_have_text("Ready")
+    page.close()
+    api.wait_no_feed()
 
 
 def test_a_camera_opens_full_screen_by_keyboard_and_closes_by_escape(
@@ -151,8 +180,11 @@ def test_events_can_be_filtered_and_paged(open_tab: OpenTab, api: FakeApi) -> No
 def test_events_that_were_missed_are_asked_for(open_tab: OpenTab, api: FakeApi) -> None:
     page = open_tab().go("/events")
     expect(page.locator(".events > li")).to_have_count(20)
+    promise = page.get_by_text("New events appear on top")
+    expect(promise).to_be_visible()
     api.drop_feed()
     expect(page.get_by_text("Server not reachable since")).to_be_visible()
+    expect(promise).to_be_hidden()
     api.push_event(message="nobody heard this")
     api.resume_feed()
     expect(page.locator(".events > li").first).to_contain_text("Nobody heard this.")
@@ -326,7 +358,8 @@ def test_the_keyboard_reaches_the_content_first(open_tab: OpenTab) -> None:
     assert page.evaluate("document.activeElement.id") == "content"
 
 
-def test_no_page_breaks_a_rule_of_accessibility(open_tab: OpenTab, axe: str) -> None:
+def test_no_page_breaks_a_rule_of_accessibility(open_tab: OpenTab, api: FakeApi, axe: str) -> None:
+    api.change(lambda a: setattr(a, "tiles_flow", False))  # pictures only cost time here
     tab = open_tab()
     found = []
     for path in PATHS:

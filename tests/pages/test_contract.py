@@ -14,7 +14,7 @@ from saccade.pages.contract import Event, Message, NewCamera, Problem, State
 from saccade.pages.event_rows import data_text
 from saccade.pages.overview import drops_by_reason, total_rate
 from saccade.pages.site import process_lines
-from tests.pages.fake_api import camera, event, rich_state
+from tests.pages.fake_data import camera, event, rich_state
 
 
 def test_a_state_with_everything_is_understood() -> None:

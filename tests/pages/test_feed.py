@@ -16,7 +16,8 @@ from saccade.pages.api import AnswerInvalid, ApiClient, RequestRefused, ServerUn
 from saccade.pages.contract import Event, NewCamera, State
 from saccade.pages.feed import FeedView, Link, StateFeed
 from saccade.pages.settings import PagesSettings
-from tests.pages.fake_api import FakeApi, problem, rich_state
+from tests.pages.fake_api import FakeApi
+from tests.pages.fake_data import problem, rich_state
 
 SETTINGS = PagesSettings(
     feed_linger_seconds=0.05,
@@ -252,7 +253,7 @@ def test_the_api_client_turns_answers_into_types_and_errors(
         return raised.value
 
     async def scenario() -> None:
-        api = ApiClient(server.api_socket, timeout_seconds=5)
+        api = ApiClient(server.api_socket, timeout_seconds=5, read_timeout_seconds=5)
         assert (await api.state(timeout_seconds=5)).demo
         page = await api.events(limit=5, kind="object.appeared", camera="front-door")
         older = await api.events(limit=5, before=page.next)
@@ -271,7 +272,7 @@ def test_the_api_client_turns_answers_into_types_and_errors(
         server.events.append({"id": 121, "kind": "half", "camera": None})
         await expect(AnswerInvalid, api.events(limit=5))
         await api.close()
-        nobody = ApiClient(str(tmp_path / "nobody"), timeout_seconds=5)
+        nobody = ApiClient(str(tmp_path / "nobody"), timeout_seconds=5, read_timeout_seconds=5)
         await expect(ServerUnreachable, nobody.state(timeout_seconds=5))
         await nobody.close()
 

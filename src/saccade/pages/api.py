@@ -49,13 +49,17 @@ class RequestRefused(SaccadeError):
 class ApiClient:
     """Asks the API server. Trusted there without a key: the socket belongs to this user alone."""
 
-    def __init__(self, api_socket: str, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, api_socket: str, *, timeout_seconds: float, read_timeout_seconds: float
+    ) -> None:
         """Prepare; the first request connects.
 
         Args:
             api_socket: path of the API server's Unix-domain socket.
-            timeout_seconds: longest wait for an answer.
+            timeout_seconds: longest wait for the answer to a change.
+            read_timeout_seconds: longest wait for the answer to a question.
         """
+        self._read_timeout_seconds = read_timeout_seconds
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=api_socket),
             base_url="http://localhost",
@@ -100,7 +104,10 @@ class ApiClient:
             query["kind"] = kind
         if camera:
             query["camera"] = camera
-        return _decode(await self._send("GET", "/api/events", params=query), EventPage)
+        answer = await self._send(
+            "GET", "/api/events", params=query, timeout=self._read_timeout_seconds
+        )
+        return _decode(answer, EventPage)
 
     async def environment(self) -> str:
         """Return what a bug report needs, as indented JSON.
@@ -108,7 +115,7 @@ class ApiClient:
         Raises:
             ServerUnreachable, RequestRefused, AnswerInvalid: it did not come back.
         """
-        answer = await self._send("GET", "/api/environment")
+        answer = await self._send("GET", "/api/environment", timeout=self._read_timeout_seconds)
         try:
             return msgspec.json.format(answer, indent=2).decode()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

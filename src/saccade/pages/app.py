@@ -63,7 +63,11 @@ def build(api_socket: str, settings: PagesSettings) -> FastAPI:
         settings: how the dashboard behaves.
     """
     clock = SystemClock()
-    api = ApiClient(api_socket, timeout_seconds=settings.request_timeout_seconds)
+    api = ApiClient(
+        api_socket,
+        timeout_seconds=settings.request_timeout_seconds,
+        read_timeout_seconds=settings.read_timeout_seconds,
+    )
     feed = StateFeed(api_socket, clock=clock, settings=settings)
     site = Site(api=api, feed=feed, settings=settings, clock=clock)
 

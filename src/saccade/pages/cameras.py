@@ -161,7 +161,10 @@ class FullScreen:
         set_attribute(self._tile, "name", camera.label)
         self._name.set_text(camera.label)
         self._badge.show(CAMERA[camera.state])
-        self._line.set_text(f"{camera_line(camera)} · {fmt.size_px(camera.width, camera.height)}")
+        parts = [camera_line(camera), fmt.size_px(camera.width, camera.height)]
+        if camera.frame_age_seconds is not None:
+            parts.append(f"newest frame {fmt.duration(camera.frame_age_seconds)} old")
+        self._line.set_text(" · ".join(parts))
         self._objects.set_text(objects_line(camera))
 
 

@@ -34,8 +34,7 @@ def login_page() -> str:
     return plain_page(
         "Log in",
         "<h1>Log in</h1>"
-        '<p class="muted">This server asks for a key. Whoever runs it can make one with '
-        "<code>saccade keys create</code>.</p>"
+        '<p class="muted">This server asks for a key. Whoever runs it can make one.</p>'
         '<form id="login" novalidate><div class="field"><label for="key">Key</label>'
         '<input id="key" name="key" type="password" autocomplete="current-password" autofocus '
         'spellcheck="false" placeholder="sk_…" aria-describedby="key-error">'

@@ -10,6 +10,7 @@ class PagesSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     auth_required: bool = False  # show the button that logs out
     request_timeout_seconds: float = 20.0  # adding a camera opens its source first
+    read_timeout_seconds: float = 4.0  # a page that is being built waits no longer for one answer
     first_state_seconds: float = 1.5  # how long a page waits for numbers before it is sent without
     feed_linger_seconds: float = (
         5.0  # feed kept after the last browser left: a page change is no end
