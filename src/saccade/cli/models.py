@@ -117,7 +117,7 @@ def pull_model(name: str, config: ConfigOption = None, data: DataOption = None) 
     """Download a model of the catalogue and register it. An interrupted download is resumed.
 
     Example:
-      saccade models pull yolox-nano
+      saccade models pull yolox_nano
     """
     place = Workplace.open(config, data)
     entry = find(name)
