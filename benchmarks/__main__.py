@@ -1,0 +1,81 @@
+"""Runs the benchmarks and prints their figures: `python -m benchmarks [--quick] [topic ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+
+from benchmarks.harness import Figure, Plan, show
+from benchmarks.machine import Machine, this_machine
+
+TOPICS: Final = ("publish", "handoff", "cameras", "http", "start")
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """All of one run, as `--json` writes it."""
+
+    machine: Machine
+    load_after: float
+    seconds: float
+    quick: bool
+    figures: tuple[Figure, ...]
+
+
+def main(argv: list[str]) -> int:
+    """Run what was asked for; return 0 even when a target is missed: it is a measurement."""
+    options = _options(argv)
+    plan = Plan.short() if options.quick else Plan.full()
+    # Markdown goes to a file: a terminal's width must not break its rows.
+    console = Console(width=200) if options.markdown else Console()
+    machine, began, figures = this_machine(), time.monotonic(), []
+    _show_machine(console, machine)
+    for topic in options.topics or TOPICS:
+        at = time.monotonic()
+        found = importlib.import_module(f"benchmarks.{topic}").run(plan)
+        figures += found
+        console.print(f"### {topic}  ({time.monotonic() - at:.0f} s)", highlight=False)
+        show(console, found, markdown=options.markdown)
+    took_s, load = time.monotonic() - began, this_machine().load_before
+    console.print(f"{took_s:.0f} s in all; load {machine.load_before} before, {load} after",
+                  highlight=False)
+    if options.json is not None:
+        results = Results(machine=machine, load_after=load, seconds=round(took_s, 1),
+                          quick=options.quick, figures=tuple(figures))
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    return 0
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="topic", help=", ".join(TOPICS))
+    parser.add_argument("--quick", action="store_true", help="under 40 s; wider ranges")
+    parser.add_argument("--markdown", action="store_true", help="tables for docs/performance.md")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    options = parser.parse_args(argv)
+    unknown = [topic for topic in options.topics if topic not in TOPICS]
+    if unknown:
+        parser.error(f"no benchmark is named {unknown[0]!r}: there are {', '.join(TOPICS)}")
+    return options
+
+
+def _show_machine(console: Console, machine: Machine) -> None:
+    console.print(
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
+        f"Linux {machine.kernel}, Python {machine.python}, saccade {machine.saccade}; "
+        + ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
+        highlight=False, soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
