@@ -26,7 +26,7 @@ from saccade.storage.registry import RetentionClass
 from saccade.storage.retention import RetentionPolicy, purge
 from saccade.storage.tables import metadata
 from saccade.telemetry.board import Page, RouterWord, Word
-from saccade.types import CameraId, Severity
+from saccade.types import CameraId, ModelName, Severity
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 BACKLOG_MOST: Final = 10_000
 #: Seconds between two tries when a commit fails.
 RETRY_S: Final = 1.0
+#: A wall clock that moved this far would make everything seem old, seconds.
+CLOCK_JUMP_S: Final = 86_400.0
 #: Rows one purge may delete at once, so that no other writer waits long.
 PURGE_ROWS: Final = 500
 
@@ -43,7 +45,7 @@ class Scene:
     """What the router keeps of one camera."""
 
     episodes: Episodes
-    model: str
+    model: ModelName
     at_wall_offset: float = 0.0  # wall minus monotonic, from its last observation
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ class Router:
         self._backlog: deque[NewEvent] = deque()
         self._commit_at: float | None = None
         self._purge_at = time.monotonic() + 5.0
+        self._clock_offset = time.time() - time.monotonic()
         self._stop = False
         self._poll = select.epoll()
 
@@ -148,15 +151,18 @@ class Router:
                 return
             if isinstance(word, wire.Happened):
                 self._keep(NewEvent(
-                    kind=word.kind, severity=Severity(word.severity), camera=word.camera,
-                    model=word.model, at_wall=time.time(), message=word.message, data=word.data,
+                    kind=word.kind, severity=Severity(word.severity),
+                    camera=None if word.camera is None else CameraId(word.camera),
+                    model=None if word.model is None else ModelName(word.model),
+                    at_wall=time.time(), message=word.message, data=dict(word.data),
                 ))
 
     def _observe(self, observation: wire.Observation) -> None:
         self._page.add(RouterWord.OBSERVATIONS)
         scene = self._scenes.get(observation.camera)
         if scene is None:
-            scene = Scene(Episodes(observation.appear_frames, observation.leave_seconds), "")
+            scene = Scene(Episodes(observation.appear_frames, observation.leave_seconds),
+                          observation.model)
             self._scenes[observation.camera] = scene
         scene.model = observation.model
         scene.at_wall_offset = observation.at_wall - observation.at
@@ -207,6 +213,9 @@ class Router:
     def _purge(self) -> None:
         storage = self._desired.storage
         self._purge_at = time.monotonic() + storage.purge_seconds
+        if abs(time.time() - time.monotonic() - self._clock_offset) > CLOCK_JUMP_S:
+            log.error("the clock has jumped; nothing is purged until the next start")
+            return
         policy = RetentionPolicy({
             RetentionClass.EVENT: storage.event_days, RetentionClass.OUTBOX: storage.outbox_days,
             RetentionClass.SESSION: 0.0,

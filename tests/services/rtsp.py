@@ -10,7 +10,9 @@ import pytest
 
 SERVER = Path(__file__).parent / "rtsp_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
-CHECK = 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer'
+CHECK = (
+    'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer'
+)
 
 
 class Rtsp:
@@ -28,7 +30,9 @@ class Rtsp:
         """Start it and wait until it listens."""
         self._process = subprocess.Popen(
             [SYSTEM_PYTHON, str(SERVER), str(self.port), "ball=ball", "still=black"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline().strip() == "ready"
@@ -56,7 +60,7 @@ def require() -> None:
     except FileNotFoundError:
         missing = True
     if missing:
-        said = "GStreamer's RTSP server is missing (tools/install-test-tools.sh installs it as root)"
+        said = "no RTSP server of GStreamer: tools/install-test-tools.sh installs it as root"
         if os.environ.get("CI") and os.geteuid() == 0:
             pytest.fail(said)
         pytest.skip(said)

@@ -36,5 +36,6 @@ if not server.attach(None):  # it says nothing when the port is taken
 loop = GLib.MainLoop()
 for number in (signal.SIGTERM, signal.SIGINT):
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, number, loop.quit)
-print("ready", flush=True)
+sys.stdout.write("ready\n")
+sys.stdout.flush()
 loop.run()

@@ -57,8 +57,14 @@ def run_cli(
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        [*SACCADE, *args], cwd=cwd, env=environment(env), capture_output=True, text=True,
-        timeout=within_s, check=False, stdin=subprocess.DEVNULL,
+        [*SACCADE, *args],
+        cwd=cwd,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -71,8 +77,13 @@ class Tree:
         self.began_at = time.monotonic()
         self._out = (folder / "out.txt").open("w")
         self.process = subprocess.Popen(
-            [*SACCADE, *command], cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-            stdout=self._out, stderr=subprocess.STDOUT, start_new_session=True,
+            [*SACCADE, *command],
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self.client = httpx.Client(base_url=self.url, timeout=20.0, trust_env=False)
 
@@ -133,21 +144,26 @@ class Tree:
 
     def wait_ready(self, within_s: float = 60.0) -> Tree:
         """Wait until a model has proved itself."""
+
         def is_ready() -> bool:
             return self.answers() and self.get("/readyz").status_code == 200
 
         try:
             until(is_ready, within_s, "ready")
         except AssertionError as error:
-            logs = "\n".join(f"== {p.name}\n{p.read_text()[-1500:]}"
-                             for p in (self.data / "logs").glob("*.log"))
+            logs = "\n".join(
+                f"== {p.name}\n{p.read_text()[-1500:]}" for p in (self.data / "logs").glob("*.log")
+            )
             raise AssertionError(f"{error}\n{self.output}\n{logs}") from None
         return self
 
     def wait_served(self, camera: str, count: int, within_s: float = 30.0) -> None:
         """Wait until a camera has had that many answers."""
-        until(lambda: self.camera(camera).get("served", 0) >= count, within_s,
-              f"{camera} served {count}")
+        until(
+            lambda: self.camera(camera).get("served", 0) >= count,
+            within_s,
+            f"{camera} served {count}",
+        )
 
     def kill(self, process: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to one process; return its pid."""
@@ -185,8 +201,12 @@ def is_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, settings: Mapping[str, Any] | None = None, *, command: str = "up",
-    data: Path | None = None, ready: bool = True,
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    command: str = "up",
+    data: Path | None = None,
+    ready: bool = True,
 ) -> Iterator[Tree]:
     """Run a tree for the length of the block."""
     port = free_port()

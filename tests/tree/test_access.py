@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def test_a_browser_without_a_session_is_led_to_the_login_page(guarded: Tree) -> 
     with without_key(guarded, accept="text/html") as client:
         answer = client.get("/")
         assert answer.status_code == 303
-        assert answer.headers["location"] == "/login"
+        assert answer.headers["location"] == "/login?next=/"
         page = client.get("/login")
         assert page.status_code == 200
         assert "key" in page.text.lower()
@@ -111,6 +113,18 @@ def test_a_revoked_key_ends_its_sessions(guarded: Tree) -> None:
         assert client.get("/api/state").status_code == 401
     with without_key(guarded, **{"x-api-key": made["secret"]}) as client:
         assert client.get("/api/state").status_code == 401
+
+
+def test_a_websocket_ends_when_its_key_is_revoked(guarded: Tree) -> None:
+    made = guarded.post("/api/keys", json={"name": "visitor"}).json()
+    headers = {"x-api-key": made["secret"]}
+    with connect(f"ws://127.0.0.1:{guarded.port}/ws", additional_headers=headers) as socket:
+        socket.recv(timeout=5)
+        assert guarded.client.delete(f"/api/keys/{made['id']}").status_code == 204
+        with pytest.raises(ConnectionClosed) as ended:
+            deque(iter(partial(socket.recv, timeout=10), None))
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code == 4401
 
 
 def test_a_secret_is_nowhere_but_in_the_answer_that_made_it(guarded: Tree) -> None:
@@ -148,9 +162,11 @@ def test_another_sites_page_can_neither_write_nor_open_a_websocket(demo: Tree) -
     assert crossed.status_code == 403
     marked = demo.post("/api/cameras", json=body, headers={"sec-fetch-site": "cross-site"})
     assert marked.status_code == 403
-    with pytest.raises((InvalidStatus, ConnectionClosed)):
-        with connect(f"ws://127.0.0.1:{demo.port}/ws", origin=Origin("https://evil.example")) as socket:
-            socket.recv(timeout=5)
+    with (
+        pytest.raises((InvalidStatus, ConnectionClosed)),
+        connect(f"ws://127.0.0.1:{demo.port}/ws", origin=Origin("https://evil.example")) as socket,
+    ):
+        socket.recv(timeout=5)
 
 
 def test_our_own_pages_origin_may(demo: Tree) -> None:

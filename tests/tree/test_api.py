@@ -12,7 +12,6 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from saccade.demo.scene import KioskScene
@@ -177,13 +176,17 @@ def test_metrics_are_what_prometheus_reads_and_the_frames_add_up(demo: Tree) -> 
     families = {f.name: f for f in text_string_to_metric_families(demo.get("/metrics").text)}
 
     def total(name: str, camera: str) -> float:
-        return sum(s.value for s in families[name].samples
-                   if s.labels.get("camera") == camera and not s.name.endswith("_created"))
+        return sum(
+            s.value
+            for s in families[name].samples
+            if s.labels.get("camera") == camera and not s.name.endswith("_created")
+        )
 
     for camera in ("intake", "sorting"):
         produced = total("saccade_frames_produced", camera)
-        accounted = sum(total(f"saccade_frames_{part}", camera)
-                        for part in ("served", "dropped", "in_flight"))
+        accounted = sum(
+            total(f"saccade_frames_{part}", camera) for part in ("served", "dropped", "in_flight")
+        )
         assert abs(produced - accounted) <= 2  # the scrape may fall between two steps
         assert produced > 0
     assert families["saccade_ready"].samples[0].value == 1
@@ -207,8 +210,13 @@ def test_the_api_describes_itself_without_the_internet(demo: Tree) -> None:
         ("POST", "/api/detect?confidence=2", {"content": b"x"}, 422, "bad_input"),
         ("POST", "/api/cameras", {"json": {"id": "A B", "source": "/tmp"}}, 422, "bad_input"),
         ("POST", "/api/cameras", {"json": {"id": "x", "source": ""}}, 422, "bad_input"),
-        ("POST", "/api/cameras", {"json": {"id": "x", "source": "/tmp", "fps": 3}}, 422,
-         "bad_input"),
+        (
+            "POST",
+            "/api/cameras",
+            {"json": {"id": "x", "source": "/tmp", "fps": 3}},
+            422,
+            "bad_input",
+        ),
         ("POST", "/api/cameras", {"json": {"id": "intake", "source": "/tmp"}}, 409, "conflict"),
         ("DELETE", "/api/cameras/intake", {}, 409, "conflict"),
         ("DELETE", "/api/cameras/nobody", {}, 404, "not_found"),
@@ -243,7 +251,7 @@ def test_cameras_are_added_changed_and_removed_while_the_server_runs(
         until(lambda: tree.camera("three")["fps"] > 8, 15, "the new rate")
         assert tree.client.delete("/api/cameras/three").status_code == 204
         until(lambda: not tree.camera("three"), 10, "it is gone")
-        assert {n: p for n, p in tree.pids().items()} == others
+        assert tree.pids() == others
         assert tree.post("/api/cameras", json=body).status_code == 201
         tree.wait_served("three", 1)
     with running(tmp_path, kiosk) as again:  # what the API made is there after a restart

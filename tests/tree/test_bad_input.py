@@ -65,8 +65,10 @@ def test_a_picture_of_one_pixel_is_a_picture(demo: Tree) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(demo: Tree) -> None:
-    head = (f"POST /api/detect HTTP/1.1\r\nhost: 127.0.0.1:{demo.port}\r\n"
-            "content-length: 4000000000\r\n\r\n")
+    head = (
+        f"POST /api/detect HTTP/1.1\r\nhost: 127.0.0.1:{demo.port}\r\n"
+        "content-length: 4000000000\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", demo.port), timeout=10) as sock:
         sock.sendall(head.encode())
         assert b" 413 " in sock.recv(4096)
@@ -169,14 +171,18 @@ def test_a_model_that_breaks_later_is_in_error_and_the_rest_lives_on(
     tmp_path: Path, kiosk: dict[str, Any]
 ) -> None:
     (tmp_path / "broken.onnx").write_bytes(LFS)
-    models = {**kiosk["models"], "broken": {"path": str(tmp_path / "broken.onnx")},
-              "missing": {"path": str(tmp_path / "nowhere.onnx")}}
+    models = {
+        **kiosk["models"],
+        "broken": {"path": str(tmp_path / "broken.onnx")},
+        "missing": {"path": str(tmp_path / "nowhere.onnx")},
+    }
     cameras = {**kiosk["cameras"], "two": {**kiosk["cameras"]["two"], "model": "broken"}}
     settings = {**kiosk, "models": models, "cameras": cameras, "inference": {"model": "kiosk"}}
     with running(tmp_path, settings) as tree:
         tree.wait_served("one", 3)
-        state = until(lambda: s if (s := tree.state())["models"]["broken"]["status"] == "error"
-                      else None, 10)
+        state = until(
+            lambda: s if (s := tree.state())["models"]["broken"]["status"] == "error" else None, 10
+        )
         assert "LFS" in state["models"]["broken"]["last_error"]["message"]
         assert state["models"]["missing"]["status"] == "error"
         until(lambda: tree.camera("two")["dropped"].get("no_model", 0) > 2, 10)

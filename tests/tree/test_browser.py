@@ -1,4 +1,4 @@
-"""A person's browser in front of the real server: pictures move, boxes are drawn, nothing is red."""
+"""A person's browser in front of the real server: pictures move, boxes are drawn."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def test_a_tile_opens_full_screen_by_keyboard(demo: Tree, open_tab: Callable[[],
     expect(dialog).to_be_hidden()
 
 
-def test_the_numbers_and_events_come_by_themselves(
-    demo: Tree, open_tab: Callable[[], Tab]
-) -> None:
+def test_the_numbers_and_events_come_by_themselves(demo: Tree, open_tab: Callable[[], Tab]) -> None:
     tab = open_tab()
     page = tab.go("/events")
     before = page.locator("main").inner_text()

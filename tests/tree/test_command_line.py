@@ -25,12 +25,21 @@ def test_cameras_and_models_are_added_to_a_running_server(tmp_path: Path, clip: 
     (tmp_path / "saccade.yaml").write_text(json.dumps({"server": {"pages": False}}))
     with running(tmp_path, {"server": {"pages": False}}, ready=False) as tree:
         until(tree.answers, 30)
-        added = run_cli("models", "add", str(demo_model_path()), "--name", "kiosk",
-                        "--data", "data", cwd=tmp_path)
+        added = run_cli(
+            "models",
+            "add",
+            str(demo_model_path()),
+            "--name",
+            "kiosk",
+            "--data",
+            "data",
+            cwd=tmp_path,
+        )
         assert "has taken it in" in added.stdout, added.stdout + added.stderr
         tree.wait_ready()
-        added = run_cli("cameras", "add", "belt", str(clip), "--loop", "--data", "data",
-                        cwd=tmp_path)
+        added = run_cli(
+            "cameras", "add", "belt", str(clip), "--loop", "--data", "data", cwd=tmp_path
+        )
         assert "has taken it in" in added.stdout, added.stdout + added.stderr
         tree.wait_served("belt", 3)
         again = run_cli("cameras", "add", "belt", str(clip), "--data", "data", cwd=tmp_path)
@@ -66,11 +75,29 @@ def test_a_pull_without_a_network_is_one_clear_line(tmp_path: Path) -> None:
     assert "127.0.0.1" in said.stderr
 
 
-@pytest.mark.parametrize("command", [
-    "init", "check", "up", "demo", "detect", "schema", "settings show", "cameras add",
-    "cameras list", "cameras remove", "models add", "models list", "models pull",
-    "models catalogue", "models remove", "keys create", "keys list", "keys revoke",
-])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "init",
+        "check",
+        "up",
+        "demo",
+        "detect",
+        "schema",
+        "settings show",
+        "cameras add",
+        "cameras list",
+        "cameras remove",
+        "models add",
+        "models list",
+        "models pull",
+        "models catalogue",
+        "models remove",
+        "keys create",
+        "keys list",
+        "keys revoke",
+    ],
+)
 def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: str) -> None:
     said = run_cli(*command.split(), "--help", cwd=tmp_path)
     assert said.returncode == 0
@@ -150,15 +177,28 @@ def test_a_real_prometheus_scrapes_the_server(tmp_path: Path, demo: Tree) -> Non
     if binary is None:
         pytest.skip("no prometheus: tools/install-test-tools.sh installs it as root")
     port = free_port()
-    (tmp_path / "prometheus.yml").write_text(json.dumps({
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [{"job_name": "saccade", "static_configs": [
-            {"targets": [f"127.0.0.1:{demo.port}"]}]}],
-    }))
+    (tmp_path / "prometheus.yml").write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s"},
+                "scrape_configs": [
+                    {
+                        "job_name": "saccade",
+                        "static_configs": [{"targets": [f"127.0.0.1:{demo.port}"]}],
+                    }
+                ],
+            }
+        )
+    )
     process = subprocess.Popen(
-        [binary, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/db",
-         f"--web.listen-address=127.0.0.1:{port}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [
+            binary,
+            f"--config.file={tmp_path}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/db",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     query = f"http://127.0.0.1:{port}/api/v1/query"
 

@@ -29,20 +29,44 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 def test_a_yolo_that_is_added_answers_on_the_command_line_and_over_http(tmp_path: Path) -> None:
     model = real_path(YOLO)
-    added = run_cli("models", "add", str(model), "--kind", "detector", "--labels", "coco",
-                    "--name", "yolo11n", "--confidence", "0.25", "--data", "data", cwd=tmp_path)
+    added = run_cli(
+        "models",
+        "add",
+        str(model),
+        "--kind",
+        "detector",
+        "--labels",
+        "coco",
+        "--name",
+        "yolo11n",
+        "--confidence",
+        "0.25",
+        "--data",
+        "data",
+        cwd=tmp_path,
+    )
     assert added.returncode == 0, added.stderr
     assert "640x640" in added.stdout
     for name, expected in EXPECTED.items():
         image = real_path(name)
-        said = run_cli("detect", str(image), "--model", "yolo11n", "--json", "--data", "data",
-                       cwd=tmp_path)
+        said = run_cli(
+            "detect", str(image), "--model", "yolo11n", "--json", "--data", "data", cwd=tmp_path
+        )
         answer = json.loads(said.stdout)
         height, width = read(image).shape[:2]
         assert answer["image"] == {"width": width, "height": height}
         assert Counter(d["class"] for d in answer["detections"]) == expected
-    table = run_cli("detect", str(real_path("images/bus.jpg")), "--model", "yolo11n", "--save",
-                    "out.jpg", "--data", "data", cwd=tmp_path)
+    table = run_cli(
+        "detect",
+        str(real_path("images/bus.jpg")),
+        "--model",
+        "yolo11n",
+        "--save",
+        "out.jpg",
+        "--data",
+        "data",
+        cwd=tmp_path,
+    )
     assert table.stdout.count("person") == 4
     assert read(tmp_path / "out.jpg").shape == (1080, 810, 3)
     with running(tmp_path, {"server": {"pages": False}}, data=tmp_path / "data") as tree:
@@ -56,8 +80,14 @@ def test_people_are_seen_on_at_least_95_of_100_processed_frames(tmp_path: Path) 
         "server": {"pages": False},
         "models": {"yolo11n": {"path": str(real_path(YOLO)), "labels": "coco"}},
         # As fast as the model answers, every frame that is due: nothing is left to chance.
-        "cameras": {"street": {"source": str(real_path("video/people.mp4")), "realtime": False,
-                               "leave_seconds": 0.01, "appear_frames": 1}},
+        "cameras": {
+            "street": {
+                "source": str(real_path("video/people.mp4")),
+                "realtime": False,
+                "leave_seconds": 0.01,
+                "appear_frames": 1,
+            }
+        },
     }
     with running(tmp_path, settings) as tree:
         until(lambda: tree.camera("street")["state"] == "ended", 60, "the video ends")
@@ -67,6 +97,9 @@ def test_people_are_seen_on_at_least_95_of_100_processed_frames(tmp_path: Path) 
         assert frames >= 50
         assert camera["served"] == frames  # a file read like this loses none
         # An episode ends between two frames here, so each frame with a person starts one.
-        people = [e for e in tree.events(kind="object_appeared", camera="street", limit=1000)
-                  if e["data"]["label"] == "person"]
+        people = [
+            e
+            for e in tree.events(kind="object_appeared", camera="street", limit=1000)
+            if e["data"]["label"] == "person"
+        ]
         assert len(people) >= 0.95 * frames

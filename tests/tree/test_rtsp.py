@@ -106,10 +106,13 @@ def test_a_camera_that_is_not_there_says_so_and_hurts_nobody(
     cameras = {"gone": {"source": url}, "file": kiosk["cameras"]["one"]}
     with running(tmp_path, {**kiosk, "cameras": cameras}) as tree:
         tree.wait_served("file", 3)
-        gone = until(lambda: c if (c := tree.camera("gone"))["state"] == "reconnecting" else None,
-                     10)
+        gone = until(
+            lambda: c if (c := tree.camera("gone"))["state"] == "reconnecting" else None, 10
+        )
         assert "cannot open rtsp://admin:***@127.0.0.1" in gone["reason"]
-        everything = tree.get("/api/state").text + tree.get("/api/environment").text + "".join(
-            path.read_text() for path in (tree.data / "logs").iterdir()
+        everything = (
+            tree.get("/api/state").text
+            + tree.get("/api/environment").text
+            + "".join(path.read_text() for path in (tree.data / "logs").iterdir())
         )
         assert "s3cret" not in everything

@@ -1,4 +1,4 @@
-"""Cameras of other kinds: an HTTP stream that changes its size, a folder, a webcam that is not there."""
+"""Cameras of other kinds: an HTTP stream that changes its size, a folder, a webcam."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class Mjpeg(BaseHTTPRequestHandler):
                 jpeg = cv2.imencode(".jpg", bgr)[1].tobytes()
                 self.wfile.write(
                     b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: "
-                    + str(len(jpeg)).encode() + b"\r\n\r\n" + jpeg + b"\r\n"
+                    + str(len(jpeg)).encode()
+                    + b"\r\n\r\n"
+                    + jpeg
+                    + b"\r\n"
                 )
         except OSError:
             return

@@ -260,10 +260,10 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_HOST_BOUND = msgspec.msgpack.Decoder(HostBound)
-_CLIENT_BOUND = msgspec.msgpack.Decoder(ClientBound)
-_FROM_CHILD = msgspec.msgpack.Decoder(FromChild)
-_TO_CHILD = msgspec.msgpack.Decoder(ToChild)
+_HOST_BOUND: msgspec.msgpack.Decoder[HostBound] = msgspec.msgpack.Decoder(HostBound)
+_CLIENT_BOUND: msgspec.msgpack.Decoder[ClientBound] = msgspec.msgpack.Decoder(ClientBound)
+_FROM_CHILD: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
+_TO_CHILD: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
 _OBSERVATION = msgspec.msgpack.Decoder(Observation)
 
 encode = _encoder.encode

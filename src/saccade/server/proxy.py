@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from saccade.errors import ErrorInfo
+from saccade.errors import ErrorInfo, TooLarge
 from saccade.web import problems
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,12 @@ _HOP: Final = frozenset(
         "content-length",
     }
 )
-#: A page's answer may take this long, seconds.
-TIMEOUT_S: Final = 20.0
+#: What only this server may tell the pages.
+_OURS: Final = frozenset({"x-saccade-user", "x-forwarded-prefix"})
+#: A page's answer may take this long, seconds: adding a camera opens its source first.
+TIMEOUT_S: Final = 30.0
+#: The pages take small forms only, bytes.
+BODY_BYTES: Final = 1024 * 1024
 #: The largest message of the dashboard's own WebSocket, bytes.
 MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
@@ -60,14 +64,14 @@ class PagesProxy:
 
     async def http(self, request: Request) -> Response:
         """Pass a request on and stream its answer back."""
-        headers = [(k, v) for k, v in request.headers.items() if k not in _HOP]
+        headers = [(k, v) for k, v in request.headers.items() if k not in _HOP | _OURS]
         headers.append(("host", request.headers.get("host", "localhost")))
         headers.append(("x-saccade-user", str(request.state.user)))
         outgoing = self._client.build_request(
             request.method,
             httpx.URL(path=request.url.path, query=request.url.query.encode()),
             headers=headers,
-            content=await request.body(),
+            content=await _body(request),
         )
         try:
             answer = await self._client.send(outgoing, stream=True)
@@ -121,12 +125,21 @@ class PagesProxy:
             await asyncio.gather(*ways, return_exceptions=True)
             await upstream.close()
             if websocket.application_state is WebSocketState.CONNECTED:
-                with contextlib.suppress(RuntimeError):
+                with contextlib.suppress(RuntimeError, OSError):
                     await websocket.close(1001)
 
     async def close(self) -> None:
         """Let the connections go."""
         await self._client.aclose()
+
+
+async def _body(request: Request) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_BYTES:
+            raise TooLarge(f"the body is over {BODY_BYTES} bytes", fix="see /docs for the API")
+    return bytes(data)
 
 
 async def _up(websocket: WebSocket, upstream: websockets.ClientConnection) -> None:
@@ -140,7 +153,9 @@ async def _up(websocket: WebSocket, upstream: websockets.ClientConnection) -> No
 
 
 async def _down(websocket: WebSocket, upstream: websockets.ClientConnection) -> None:
-    with contextlib.suppress(WebSocketDisconnect, websockets.ConnectionClosed, RuntimeError):
+    with contextlib.suppress(
+        WebSocketDisconnect, websockets.ConnectionClosed, RuntimeError, OSError
+    ):
         async for message in upstream:
             if isinstance(message, str):
                 await websocket.send_text(message)

@@ -12,10 +12,11 @@ import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from saccade.desired import ServerSpec
 from saccade.errors import Forbidden, SaccadeError, Unauthorized
@@ -33,6 +34,8 @@ PUBLIC: Final = (
     "/static/",
     "/favicon.ico",
 )
+#: Messages that may go on for hours after the door was passed.
+_FLOWS: Final = frozenset({"http.response.body", "websocket.send"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: A verified key is believed this long without asking the database again, seconds.
@@ -71,7 +74,25 @@ class Access:
         except SaccadeError as error:
             await self._refuse(scope, receive, send, error, headers)
             return
+        if self._server.auth_required and state["user"] != "anonymous":
+            send = self._while_valid(scope, headers, send)
         await self._app(scope, receive, send)
+
+    def _while_valid(self, scope: Scope, headers: Headers, send: Send) -> Send:
+        """Return a `send` that ends a stream or WebSocket whose key was revoked meanwhile."""
+        secret, is_session = credentials(headers)
+
+        async def checked(message: Message) -> None:
+            if (
+                message["type"] in _FLOWS
+                and await self._verify(secret, is_session=is_session) is None
+            ):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 4401, "reason": "revoked"})
+                raise OSError("the key was revoked")  # what a client that left looks like
+            await send(message)
+
+        return checked
 
     async def _user(self, path: str, headers: Headers) -> str:
         if not self._server.auth_required:
@@ -125,7 +146,7 @@ class Access:
             return
         response: Response = problems.of(error)
         if isinstance(error, Unauthorized) and "text/html" in headers.get("accept", ""):
-            response = RedirectResponse("/login", 303)
+            response = RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
         await response(scope, receive, send)
 
 

@@ -38,6 +38,8 @@ class _WatchOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watch: list[_Pair]
 
 
+#: What sending raises when the client has left, is too slow, or is not welcome any more.
+_GONE: Final = (WebSocketDisconnect, OSError, RuntimeError)
 _ORDER = msgspec.json.Decoder(_WatchOrder)
 
 
@@ -89,7 +91,7 @@ async def states(websocket: WebSocket) -> None:
             while messages := await client.take():
                 for message in messages:
                     await asyncio.wait_for(websocket.send_text(message), SEND_LIMIT_S)
-        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+        except _GONE:
             pass
         finally:
             leaving.cancel()
@@ -106,7 +108,7 @@ async def tiles(websocket: WebSocket) -> None:
         try:
             async for shown in watcher.pictures():
                 await asyncio.wait_for(websocket.send_bytes(tile_message(shown)), SEND_LIMIT_S)
-        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+        except _GONE:
             pass
         finally:
             listening.cancel()
@@ -153,5 +155,5 @@ async def _until_gone(websocket: WebSocket, gone: Callable[[], None]) -> None:
 
 
 async def _close(websocket: WebSocket) -> None:
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+    with contextlib.suppress(*_GONE):
         await websocket.close(1001)
