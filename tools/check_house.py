@@ -100,7 +100,7 @@ def unexplained_dependencies(root: Path) -> Iterator[str]:
 
 
 def undeclared_imports(root: Path) -> Iterator[str]:
-    """Yield what the source imports and does not ask for, and what it asks for and never imports."""
+    """Yield what is imported and not asked for, and what is asked for and not imported."""
     used: dict[str, Path] = {}
     for path in _python(root / "src"):
         for module in _imported(ast.parse(path.read_text(encoding="utf-8"))):
