@@ -53,7 +53,8 @@ system-tools:
 	@bash tools/install-test-tools.sh
 
 test: $(VENV)/.dev system-tools check
-	$(PYTEST)
+	$(PYTEST) -n 3 --dist loadscope -m "not alone"
+	$(PYTEST) -m alone
 
 quick: $(VENV)/.dev
 	$(PYTEST) -q -m "not tree and not browser and not slow and not services and not faults"

@@ -138,6 +138,7 @@ def test_tiles_are_pictures_of_the_cameras_asked_for_and_change(demo: Tree) -> N
     assert len(set(seen.values())) == 3
 
 
+@pytest.mark.alone
 def test_mjpeg_gives_about_five_pictures_a_second_and_stops_with_its_client(demo: Tree) -> None:
     with demo.client.stream("GET", "/stream/intake") as stream:
         assert stream.headers["content-type"].startswith("multipart/x-mixed-replace")

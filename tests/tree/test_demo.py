@@ -19,6 +19,7 @@ def test_the_demo_prints_one_url_and_is_ready(demo: Tree) -> None:
     assert f"http://127.0.0.1:{demo.port}" in demo.output
 
 
+@pytest.mark.alone
 def test_two_cameras_are_answered_at_the_rate_they_ask_for(demo: Tree) -> None:
     cameras = ("intake", "sorting")
     until(lambda: all(demo.camera(name)["fps"] >= 4.5 for name in cameras), 20, "both at 5 FPS")

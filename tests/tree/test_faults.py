@@ -38,6 +38,7 @@ def gap_after_a_kill(tree: Tree) -> float:
     return time.monotonic() - at
 
 
+@pytest.mark.alone
 def test_a_killed_host_comes_back_and_no_camera_notices_more_than_a_gap(
     tmp_path: Path, kiosk: dict[str, Any]
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_process_that_hangs_is_replaced(tmp_path: Path, kiosk: dict[str, Any])
         assert tree.events(kind="process_hung")
 
 
+@pytest.mark.alone
 def test_sigterm_under_load_ends_all_within_five_seconds(
     tmp_path: Path, kiosk: dict[str, Any]
 ) -> None:

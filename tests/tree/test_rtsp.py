@@ -49,6 +49,7 @@ def let_pass(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+@pytest.mark.alone
 def test_a_lost_stream_comes_back_within_5_s_and_its_sibling_keeps_its_rate(
     tmp_path: Path, kiosk: dict[str, Any], server: rtsp.Rtsp
 ) -> None:
