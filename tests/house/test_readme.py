@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.tree import free_port, run_cli, running
 
 from saccade.demo.assets import demo_model_path
 from saccade.demo.clips import render_clip
-from tests.support.tree import free_port, run_cli, running
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
