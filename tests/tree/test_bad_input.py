@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from saccade.demo.assets import demo_model_path
-from tests.support.tree import Tree, run_cli, running, until
+from tests.support.tree import Tree, call_cli, run_cli, running, until
 
 pytestmark = pytest.mark.tree
 
@@ -77,7 +77,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(demo: Tree) -> None:
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_the_command_line_answers_a_bad_image_with_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.jpg").write_bytes(BAD_IMAGES[name])
-    said = run_cli("detect", "a.jpg", "--model", "kiosk-demo", "--data", "data", cwd=tmp_path)
+    said = call_cli("detect", "a.jpg", "--model", "kiosk-demo", "--data", "data", cwd=tmp_path)
     assert_one_line(said)
 
 
@@ -105,9 +105,9 @@ BAD_MODELS = {
 def test_a_file_that_is_no_model_is_refused_with_one_line(tmp_path: Path, name: str) -> None:
     content, word = BAD_MODELS[name]
     (tmp_path / "m.onnx").write_bytes(content)
-    said = run_cli("models", "add", "m.onnx", "--name", "m", "--data", "data", cwd=tmp_path)
+    said = call_cli("models", "add", "m.onnx", "--name", "m", "--data", "data", cwd=tmp_path)
     assert_one_line(said, word)
-    listed = run_cli("models", "list", "--json", "--data", "data", cwd=tmp_path)
+    listed = call_cli("models", "list", "--json", "--data", "data", cwd=tmp_path)
     assert json.loads(listed.stdout) == []
     assert not list((tmp_path / "data").glob("models/*"))
 
@@ -127,7 +127,7 @@ def test_a_wrong_setting_stops_the_start_with_its_line(
     tmp_path: Path, yaml: str, words: tuple[str, ...]
 ) -> None:
     (tmp_path / "saccade.yaml").write_text(yaml)
-    assert_one_line(run_cli("up", "--data", "data", cwd=tmp_path), *words)
+    assert_one_line(call_cli("up", "--data", "data", cwd=tmp_path), *words)
 
 
 def test_an_empty_settings_file_starts_with_the_defaults(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from saccade.demo.assets import demo_model_path
 from tests.services.postgres import PostgresServer, postgres_server
-from tests.support.tree import Tree, free_port, run_cli, running, until
+from tests.support.tree import Tree, call_cli, free_port, run_cli, running, until
 
 pytestmark = pytest.mark.tree
 
@@ -57,8 +57,8 @@ def test_cameras_and_models_are_added_to_a_running_server(tmp_path: Path, clip: 
 
 def test_a_camera_with_a_password_never_shows_it(tmp_path: Path) -> None:
     url = "rtsp://admin:hunter2@127.0.0.1:1/x"
-    added = run_cli("cameras", "add", "front", url, "--data", "data", cwd=tmp_path)
-    listed = run_cli("cameras", "list", "--data", "data", cwd=tmp_path)
+    added = call_cli("cameras", "add", "front", url, "--data", "data", cwd=tmp_path)
+    listed = call_cli("cameras", "list", "--data", "data", cwd=tmp_path)
     assert added.returncode == 0
     assert "hunter2" not in added.stdout + added.stderr + listed.stdout
     assert "admin:***@" in added.stdout
@@ -68,8 +68,8 @@ def test_a_pull_without_a_network_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "saccade.yaml").write_text(
         json.dumps({"catalogue": {"mirror": f"http://127.0.0.1:{free_port()}"}})
     )
-    names = json.loads(run_cli("models", "catalogue", "--json", cwd=tmp_path).stdout)
-    said = run_cli("models", "pull", names[0]["name"], "--data", "data", cwd=tmp_path)
+    names = json.loads(call_cli("models", "catalogue", "--json", cwd=tmp_path).stdout)
+    said = call_cli("models", "pull", names[0]["name"], "--data", "data", cwd=tmp_path)
     assert said.returncode == 2
     assert len(said.stderr.strip().splitlines()) == 1
     assert "127.0.0.1" in said.stderr
@@ -99,7 +99,7 @@ def test_a_pull_without_a_network_is_one_clear_line(tmp_path: Path) -> None:
     ],
 )
 def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: str) -> None:
-    said = run_cli(*command.split(), "--help", cwd=tmp_path)
+    said = call_cli(*command.split(), "--help", cwd=tmp_path)
     assert said.returncode == 0
     assert f"saccade {command}" in said.stdout.split("Example:")[1]
 

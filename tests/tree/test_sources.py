@@ -21,7 +21,7 @@ class Mjpeg(BaseHTTPRequestHandler):
     """An old network camera: JPEGs without end, the size switched after a while."""
 
     sizes = ((640, 360), (320, 240))
-    switch_after = 30
+    switched = threading.Event()
     stopped = threading.Event()
 
     def do_GET(self) -> None:
@@ -33,7 +33,7 @@ class Mjpeg(BaseHTTPRequestHandler):
             for index in range(100_000):
                 if self.stopped.wait(1 / 20):
                     return
-                size = self.sizes[index >= self.switch_after]
+                size = self.sizes[self.switched.is_set()]
                 bgr = cv2.resize(scene.render(index)[0], size)
                 jpeg = cv2.imencode(".jpg", bgr)[1].tobytes()
                 self.wfile.write(
@@ -53,6 +53,7 @@ class Mjpeg(BaseHTTPRequestHandler):
 @pytest.fixture
 def mjpeg() -> Iterator[str]:
     Mjpeg.stopped.clear()
+    Mjpeg.switched.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mjpeg)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
@@ -70,6 +71,7 @@ def test_an_http_camera_may_change_its_size_while_it_runs(
     with running(tmp_path, {**kiosk, "cameras": {"old": {"source": mjpeg}}}) as tree:
         until(lambda: tree.camera("old")["width"] == 640, 20, "the first size")
         pid = tree.pid("camera-old")
+        Mjpeg.switched.set()
         until(lambda: tree.camera("old")["width"] == 320, 20, "the second size")
         served = tree.camera("old")["served"]
         tree.wait_served("old", served + 5)

@@ -95,10 +95,12 @@ class StreamSource:
         self._spec = spec
         self._is_file = spec.kind is SourceKind.FILE
         options = {"protocol_whitelist": "file" if self._is_file else _NETWORK_PROTOCOLS}
-        if spec.kind is SourceKind.RTSP:
+        if not self._is_file:
             # Probing the default 5 s of stream would make every reconnect that slow.
-            options |= {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay",
+            options |= {"fflags": "nobuffer", "flags": "low_delay",
                         "analyzeduration": "500000", "probesize": "500000"}
+        if spec.kind is SourceKind.RTSP:
+            options["rtsp_transport"] = "tcp"
         if self._is_file and not Path(spec.url).is_file():
             raise SourceFailed(f"{spec.display_url} is not a file",
                                fix="check the path in the camera's source")

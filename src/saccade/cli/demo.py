@@ -14,10 +14,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from saccade.cli.folder import lock_folder
 from saccade.cli.launch import (
     DEMO_PREFIX,
     become_supervisor,
-    lock_folder,
     prepare,
     sweep_demos,
 )

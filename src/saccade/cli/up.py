@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saccade.cli.launch import become_supervisor, lock_folder, prepare
+from saccade.cli.folder import lock_folder
+from saccade.cli.launch import become_supervisor, prepare
 from saccade.cli.options import ConfigOption
 from saccade.cli.workplace import DataOption, Workplace
 

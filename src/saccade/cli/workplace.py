@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-import httpx
 import typer
 
 from saccade.assemble import Rows, assemble, this_machine
-from saccade.cli.launch import open_database
+from saccade.cli.folder import open_database
 from saccade.config import Loaded, load
 from saccade.desired import Desired
 from saccade.engine.wire import short_address
+from saccade.errors import BadInput
 from saccade.resolve import Machine
 from saccade.storage.database import Database
+
+#: A running server may take this long to take in what was written, seconds.
+SERVER_S: Final = 10.0
 
 DataOption = Annotated[
     Path | None,
@@ -72,15 +79,32 @@ class Workplace:
             folder = os.open(self.data_dir / "run", os.O_PATH | os.O_DIRECTORY)
         except OSError:
             return False
-        # Through the descriptor: the path may be longer than the 108 bytes an address has.
-        transport = httpx.HTTPTransport(uds=short_address(folder, "server.sock"))
         try:
-            with httpx.Client(
-                transport=transport, base_url="http://saccade", timeout=10.0, trust_env=False
-            ) as client:
-                client.post("/api/reconcile").raise_for_status()
-        except httpx.TransportError:
+            connection = _UnixConnection(folder, "server.sock")
+            connection.request("POST", "/api/reconcile", headers={"content-length": "0"})
+            answer = connection.getresponse()
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                problem = json.loads(answer.read())
+                raise BadInput(f"the running server says: {problem['detail']}", fix=problem["fix"])
+        except OSError:
             return False
         finally:
             os.close(folder)
         return True
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP to the server's own socket, through its folder's descriptor.
+
+    A path may be longer than the 108 bytes an address has.
+    """
+
+    def __init__(self, folder_fd: int, name: str) -> None:
+        super().__init__("saccade", timeout=SERVER_S)
+        self._address = short_address(folder_fd, name)
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SERVER_S)
+        self.sock.connect(self._address)
