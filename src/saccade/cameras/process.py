@@ -311,11 +311,11 @@ class CameraProcess:
         if self._view.sizes and self._view.is_idle:
             pixels = client.ring.frame(flight.slot, picture.width, picture.height)
             self._show(frame, pixels, on_frame, client.info.labels if client.info else ())
-        client.give_back(flight.slot)
         native = on_frame.scale(picture.native_width / picture.width,
                                 picture.native_height / picture.height)
         self._pass_on(frame, native, client)
         self._be_good()
+        client.give_back(flight.slot)
 
     def _pass_on(self, frame: Captured, native: Detections, client: HostClient) -> None:
         picture = frame.picture

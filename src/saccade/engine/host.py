@@ -108,6 +108,10 @@ class Host:
         for worker in everybody:
             worker.join(timeout_s=max(0.0, end - time.monotonic()))
         self._outgoing.flush()
+        left = [sock for worker in everybody if worker.is_over for _, sock in worker.orphans()]
+        for sock in (*left, *self._strangers.values(), *(w.sock for w in self._waiting.values())):
+            sock.close()  # their clients hear the end now, not when the process is gone
+        self._poll.close()
 
     # ------------------------------------------------------------ clients
 
@@ -220,6 +224,9 @@ class Host:
     def _start(self, spec: ModelSpec) -> None:
         taken = {w.index for w in (*self._workers.values(), *self._leaving.values())}
         index = next((i for i in range(MODELS_PER_HOST) if i not in taken), None)
+        if index is None and self._leaving:  # one of them makes room
+            self._next[spec.name] = spec
+            return
         if index is None:
             self._report_too_many(spec)
             return
@@ -255,6 +262,5 @@ class Host:
                 del book[name]
                 for client, sock in worker.orphans():
                     self._let_wait(Waiting(client, name, sock))
-                spec = self._next.pop(name, None)
-                if spec is not None:
-                    self._start(spec)
+        for name in [n for n in self._next if n not in self._leaving]:
+            self._start(self._next.pop(name))
