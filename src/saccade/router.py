@@ -290,5 +290,5 @@ def _event(camera: CameraId, scene: Scene, fact: Episode) -> NewEvent:
         kind=fact.kind, severity=Severity.INFO, camera=camera, model=scene.model,
         at_wall=fact.at + scene.at_wall_offset, message=message,
         data={"label": fact.label, "most": fact.most,
-              "confidence": round(fact.confidence, 4), "seconds": round(fact.seconds, 3)},
+              "confidence": round(fact.confidence, 4), "seconds": round(fact.seconds, 3), "frames": fact.frames},
     )

@@ -28,7 +28,7 @@ def reference(
     for at, seen in history:
         if is_there and at - run[-1][0] > leave:
             facts.append(Episode(EpisodeKind.LEFT, label, run[-1][0], max(n for _, n, _ in run),
-                                 max(c for _, _, c in run), run[-1][0] - run[0][0]))
+                                 max(c for _, _, c in run), run[-1][0] - run[0][0], len(run)))
             run, is_there = [], False
         if seen is None:
             continue
@@ -37,7 +37,8 @@ def reference(
             if not is_there and len(run) >= appear:
                 is_there = True
                 facts.append(Episode(EpisodeKind.APPEARED, label, run[0][0],
-                                     max(n for _, n, _ in run), max(c for _, _, c in run), 0.0))
+                                     max(n for _, n, _ in run), max(c for _, _, c in run), 0.0,
+                                     len(run)))
         elif not is_there:
             run = []
     return facts

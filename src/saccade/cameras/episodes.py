@@ -28,6 +28,7 @@ class Episode:
     most: int  # the most of it at once so far
     confidence: float  # the best so far
     seconds: float  # how long it was there; 0 when it has just appeared
+    frames: int  # observations with it so far
 
 
 @dataclass(slots=True)
@@ -98,4 +99,5 @@ class Episodes:
 
 def _fact(kind: EpisodeKind, label: str, presence: _Presence, at: float) -> Episode:
     seconds = presence.last_at - presence.first_at if kind is EpisodeKind.LEFT else 0.0
-    return Episode(kind, label, at, presence.most, presence.confidence, seconds)
+    return Episode(kind, label, at, presence.most, presence.confidence, seconds,
+                   presence.frames)
