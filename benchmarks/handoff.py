@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import material
 from benchmarks.harness import Figure, Plan, Samples, Target, percentile
 from benchmarks.hosts import RunningHost, running_host
+from benchmarks.processes import cpu_s
 from saccade.desired import ModelSpec
 from saccade.engine import wire
 from saccade.engine.client import HostClient
@@ -23,7 +25,14 @@ TOPIC = "handoff"
 #: Bytes of a Submit and of an Answer with four detections, as the bare ends exchange them.
 ASK_BYTES, ANSWER_BYTES = 32, 128
 HOST, BARE, BARE_MODEL = "host", "bare ping-pong", "bare ping-pong with the model"
-RoundTrip = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A far end: how to go there and back once, and which process it is."""
+
+    round_trip: Callable[[], None]
+    pid: int
 
 
 def run(plan: Plan) -> list[Figure]:
@@ -33,16 +42,18 @@ def run(plan: Plan) -> list[Figure]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="saccade-bench-")))
         model = material.tiny_detector(folder)
         host = stack.enter_context(running_host(folder, model))
-        ends: dict[str, RoundTrip] = {
+        ends = {
             HOST: stack.enter_context(_to_host(host)),
             BARE: stack.enter_context(_to_bare(None)),
             BARE_MODEL: stack.enter_context(_to_bare(model)),
         }
-        p50, p99 = _measure(ends, plan.rounds, count)
+        p50, p99, cpu = _measure(ends, plan.rounds, count)
     return [
         p50.figure(TOPIC, "round trip, p50, tiny model", ours=HOST, base=BARE_MODEL, unit="us",
                    target=Target(2.0, at_most=True)),
         p99.figure(TOPIC, "round trip, p99, tiny model", ours=HOST, base=BARE_MODEL, unit="us"),
+        cpu.figure(TOPIC, "CPU of the far end per round trip, tiny model", ours=HOST,
+                   base=BARE_MODEL, unit="us", target=Target(2.0, at_most=True)),
         p50.figure(TOPIC, "round trip, p50, over nothing", ours=HOST, base=BARE, unit="us",
                    note="Over nothing: the bare far end runs no model; the host's does, a tiny "
                         "detector with its decoding, so that share is not the way's."),
@@ -50,24 +61,25 @@ def run(plan: Plan) -> list[Figure]:
     ]
 
 
-def _measure(ends: dict[str, RoundTrip], rounds: int, count: int) -> tuple[Samples, Samples]:
-    """Return the p50 and p99 of each end, in microseconds, round by round."""
-    p50, p99 = Samples({name: [] for name in ends}), Samples({name: [] for name in ends})
+def _measure(ends: dict[str, End], rounds: int, count: int) -> tuple[Samples, Samples, Samples]:
+    """Return the p50, p99 and far CPU of each end, in microseconds, round by round."""
+    p50, p99, cpu = (Samples({name: [] for name in ends}) for _ in range(3))
     for number in range(rounds + 1):
-        for name, round_trip in ends.items():
-            times = []
+        for name, end in ends.items():
+            times, cpu_before = [], cpu_s([end.pid])
             for _ in range(count):
                 began = time.perf_counter_ns()
-                round_trip()
+                end.round_trip()
                 times.append((time.perf_counter_ns() - began) / 1e3)
             if number:  # the first round warms up
                 p50.of[name].append(percentile(times, 0.50))
                 p99.of[name].append(percentile(times, 0.99))
-    return p50, p99
+                cpu.of[name].append((cpu_s([end.pid]) - cpu_before) / count * 1e6)
+    return p50, p99, cpu
 
 
 @contextlib.contextmanager
-def _to_host(host: RunningHost) -> Iterator[RoundTrip]:
+def _to_host(host: RunningHost) -> Iterator[End]:
     client = connected(host, "handoff", slots=1)
     poll = select.epoll()
     poll.register(client.fileno(), select.EPOLLIN)
@@ -92,7 +104,7 @@ def _to_host(host: RunningHost) -> Iterator[RoundTrip]:
                 client.give_back(arrival.slot)
 
     try:
-        yield round_trip
+        yield End(round_trip, host.pid)
     finally:
         poll.close()
         client.close()
@@ -114,7 +126,7 @@ def connected(host: RunningHost, name: str, *, slots: int, frame_bytes: int = 0)
 
 
 @contextlib.contextmanager
-def _to_bare(model: ModelSpec | None) -> Iterator[RoundTrip]:
+def _to_bare(model: ModelSpec | None) -> Iterator[End]:
     """Give round trips to `benchmarks.pingpong`, which ends when our end is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "benchmarks.pingpong", str(theirs.fileno()),
@@ -132,7 +144,7 @@ def _to_bare(model: ModelSpec | None) -> Iterator[RoundTrip]:
         if ours.recv(16) != b"ready":
             raise RuntimeError("the bare end did not start")
         ours.settimeout(None)
-        yield round_trip
+        yield End(round_trip, process.pid)
     finally:
         ours.close()
         try:

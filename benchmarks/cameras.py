@@ -1,0 +1,157 @@
+"""Frames a second of several cameras through a real host, against one bare loop on the same model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import material
+from benchmarks.frame_loop import Done, Job, Window
+from benchmarks.harness import Figure, Plan, Samples, Target
+from benchmarks.hosts import RunningHost, running_host
+from benchmarks.processes import cpu_s
+from saccade.desired import ModelSpec
+from saccade.spawn import memfd_with
+
+TOPIC = "cameras"
+CAMERAS = (1, 4, 8)
+BARE = "bare loop"
+START_WITHIN_S = 60.0
+#: Between the order to work and the work, so that all processes start together.
+LEAD_S = 0.02
+
+
+def run(plan: Plan, models: Sequence[ModelSpec] | None = None) -> list[Figure]:
+    """Measure each model there is.
+
+    Args:
+        plan: how long.
+        models: instead of the demo's and the real one.
+    """
+    if models is None:
+        models = [m for m in (material.demo_detector(), material.real_detector()) if m]
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="saccade-bench-") as folder:
+        for model in models or [material.tiny_detector(Path(folder))]:
+            place = Path(folder) / f"host-{model.name}"
+            place.mkdir()
+            figures += _of_model(place, model, plan)
+    return figures
+
+
+def _of_model(folder: Path, model: ModelSpec, plan: Plan) -> list[Figure]:
+    counts = CAMERAS[1:2] if plan.quick else CAMERAS
+    frames_fd = _frames_fd(4)
+    try:
+        with contextlib.ExitStack() as stack:
+            host = stack.enter_context(running_host(folder, model))
+            bare = stack.enter_context(loop(model, frames_fd))
+            cameras = [
+                stack.enter_context(loop(model, frames_fd, host=host, first=i))
+                for i in range(max(counts))
+            ]
+            rates, costs = _measure(host, bare, cameras, counts, plan)
+    finally:
+        os.close(frames_fd)
+    figures = []
+    for count in counts:
+        limit = Target(0.85, at_most=False) if count > 1 else None
+        figures.append(rates.figure(TOPIC, f"{model.name}: frames/s of {count} camera(s)",
+                                    ours=_arm(count), base=BARE, unit="1/s", target=limit))
+    for count in counts:
+        figures.append(costs.figure(
+            TOPIC, f"{model.name}: CPU per frame, {count} camera(s)", ours=_arm(count), base=BARE,
+            unit="ms",
+            note="CPU per frame counts the host and all cameras. A camera copies its frame into a "
+                 "slot and letterboxes it beside the model; the bare loop does one after the other.",
+        ))
+    return figures
+
+
+def _measure(
+    host: RunningHost, bare: Loop, cameras: Sequence[Loop], counts: Sequence[int], plan: Plan
+) -> tuple[Samples, Samples]:
+    """Return frames a second and CPU milliseconds per frame of each arm, round by round."""
+    arms: dict[str, Sequence[Loop]] = {BARE: [bare], **{_arm(n): cameras[:n] for n in counts}}
+    rates, costs = Samples({name: [] for name in arms}), Samples({name: [] for name in arms})
+    for number in range(plan.rounds + 1):
+        for name, loops in arms.items():
+            host_before = cpu_s([host.pid])
+            done = work(loops, plan.seconds if number else min(0.3, plan.seconds))
+            host_s = cpu_s([host.pid]) - host_before if name != BARE else 0.0
+            frames = sum(d.frames for d in done)
+            if number:  # the first round warms up
+                rates.of[name].append(frames / statistics.mean(d.seconds for d in done))
+                costs.of[name].append((sum(d.cpu_s for d in done) + host_s) / frames * 1e3)
+    return rates, costs
+
+
+def _arm(count: int) -> str:
+    return f"{count} camera(s) and a host"
+
+
+class Loop:
+    """A running `benchmarks.frame_loop`."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        control.settimeout(START_WITHIN_S)
+        if control.recv(16) != b"ready":
+            raise RuntimeError("a frame loop did not start")
+
+    def order(self, window: Window) -> None:
+        """Tell it when to work."""
+        self._control.send(msgspec.msgpack.encode(window))
+
+    def collect(self) -> Done:
+        """Wait for what it did."""
+        return msgspec.msgpack.decode(self._control.recv(4096), type=Done)
+
+
+def work(loops: Sequence[Loop], seconds: float) -> list[Done]:
+    """Let loops work at the same time."""
+    start = time.monotonic() + LEAD_S
+    for each in loops:
+        each.order(Window(start, start + seconds))
+    return [each.collect() for each in loops]
+
+
+@contextlib.contextmanager
+def loop(
+    model: ModelSpec, frames_fd: int, *, host: RunningHost | None = None, first: int = 0
+) -> Iterator[Loop]:
+    """Run a frame loop; it ends with the block, or with this process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    job = Job(parent_pid=os.getpid(), control_fd=theirs.fileno(), frames_fd=frames_fd, model=model,
+              run_dir=host.run_dir if host else "", first=first)
+    job_fd = memfd_with(msgspec.msgpack.encode(job), "saccade-bench")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.frame_loop", str(job_fd)],
+        pass_fds=[job_fd, theirs.fileno(), frames_fd], start_new_session=True,
+    )
+    os.close(job_fd)
+    theirs.close()
+    try:
+        yield Loop(ours)
+    finally:
+        ours.close()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _frames_fd(count: int) -> int:
+    frames = material.i420_frames(count)
+    return memfd_with(b"".join(frame.tobytes() for frame in frames), "saccade-bench-frames")

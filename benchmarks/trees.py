@@ -1,0 +1,131 @@
+"""Starts a real saccade for a benchmark: the whole process tree, on a free port, in a folder of its own.
+
+It ends with the block or with this process, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.processes import family
+from saccade.cli.launch import become_supervisor, lock_folder, prepare
+from saccade.config import load
+from saccade.desired import ModelSpec
+from saccade.spawn import die_with_parent
+
+READY_WITHIN_S: Final = 60.0
+STOP_WITHIN_S: Final = 10.0
+#: Seconds between two looks whether it answers.
+LOOK_S: Final = 0.005
+
+
+class Tree:
+    """A running tree."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+        self.process, self.port, self._output = process, port, output
+        self.began_at = time.monotonic()
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the supervisor and all it started."""
+        return family(self.process.pid)
+
+    def named(self) -> dict[str, int]:
+        """Return the pid of each process by the name the tree gives it."""
+        state = json.loads(self._get("/api/state")[1])
+        pids = {name: p["pid"] for name, p in state["processes"].items() if p["pid"]}
+        return {"supervisor": self.process.pid, **pids}
+
+    def wait_ready(self) -> None:
+        """Wait until a model has proved itself.
+
+        Raises:
+            RuntimeError: it ended, or was not ready in time; with what it printed.
+        """
+        while time.monotonic() - self.began_at < READY_WITHIN_S:
+            if self.process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                if self._get("/readyz")[0] == 200:
+                    return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(LOOK_S)
+        raise RuntimeError(f"saccade did not start: {self._output.read_text()[-2000:]}")
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
+@contextlib.contextmanager
+def running_tree(
+    folder: Path, model: ModelSpec, *, pages: bool = False, wait: bool = True
+) -> Iterator[Tree]:
+    """Run a tree with one model and no camera for the length of the block.
+
+    Args:
+        folder: an empty folder for its settings and data.
+        model: what it loads, on one CPU thread.
+        pages: with the dashboard's process.
+        wait: until it is ready.
+    """
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    settings = {  # JSON is YAML
+        "data": str(folder / "data"),
+        "server": {"port": port, "pages": pages},
+        "inference": {"threads": 1, "providers": ["cpu"]},
+        "models": {model.name: {"path": model.path, "max_batch": 1}},
+    }
+    (folder / "saccade.yaml").write_text(json.dumps(settings))
+    output = folder / "output.txt"
+    with output.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.trees", str(folder), str(os.getpid())],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )
+    tree = Tree(process, port, output)
+    try:
+        if wait:
+            tree.wait_ready()
+        yield tree
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main(argv: list[str]) -> None:
+    """Become the supervisor of the settings in folder `argv[1]`, as `saccade up` does."""
+    die_with_parent(int(argv[2]))  # holds over the exec
+    folder = Path(argv[1])
+    loaded = load(folder / "saccade.yaml", environ={}, folder=folder)
+    data_dir = Path(loaded.settings.data)
+    lock = lock_folder(data_dir)
+    become_supervisor(
+        prepare(loaded.settings, base_dir=loaded.base_dir, data_dir=data_dir), lock
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv)
