@@ -20,6 +20,7 @@ from saccade.storage.database import Database
 from saccade.storage.events import EventStore
 from saccade.storage.keys import KeyStore
 from saccade.telemetry.board import Page
+from saccade.telemetry.gpu import GpuSampler
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Context:
     keys: KeyStore
     things: Things
     page: Page
+    gpus: GpuSampler
     stopping: bool = False
 
 

@@ -35,6 +35,7 @@ from saccade.storage.database import Database
 from saccade.storage.events import EventStore
 from saccade.storage.keys import KeyStore
 from saccade.telemetry.board import Board, Page, ServerWord, Word
+from saccade.telemetry.gpu import GpuSampler
 from saccade.web import problems
 from saccade.web.access import Access
 
@@ -59,6 +60,7 @@ def build_context(desired: Desired, *, control: socket.socket, board: Board, pag
     """Join the server's parts. Needs a running event loop."""
     database = Database(desired.storage.url)
     tree = TreeView(desired, control=control, board=board)
+    gpus = GpuSampler(desired.supervisor.gpu_poll_seconds)
     return Context(
         desired=desired,
         tree=tree,
@@ -66,7 +68,8 @@ def build_context(desired: Desired, *, control: socket.socket, board: Board, pag
         detect=DetectService(desired, tree),
         hub=Hub(tree, database, queue=desired.server.ws_queue, page=page),
         proxy=PagesProxy(desired.run_dir),
-        metrics=Metrics(tree),
+        metrics=Metrics(tree, gpus),
+        gpus=gpus,
         database=database,
         events=EventStore(database),
         keys=KeyStore(database),
@@ -81,7 +84,9 @@ def build_app(context: Context) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         hub = asyncio.create_task(context.hub.run())
+        gpus = asyncio.create_task(context.gpus.run())
         yield
+        gpus.cancel()
         hub.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await hub

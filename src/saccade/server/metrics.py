@@ -25,6 +25,7 @@ from saccade.telemetry.board import (
     WorkerWord,
     model_base,
 )
+from saccade.telemetry.gpu import GpuSampler
 from saccade.types import CameraState, ModelStatus
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -33,8 +34,8 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 class BoardCollector(Collector):
     """Reads the board."""
 
-    def __init__(self, tree: TreeView) -> None:
-        self._tree = tree
+    def __init__(self, tree: TreeView, gpus: GpuSampler) -> None:
+        self._tree, self._gpus = tree, gpus
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
@@ -47,6 +48,7 @@ class BoardCollector(Collector):
         yield from self._cameras()
         yield from self._models()
         yield from self._processes()
+        yield from self._readings()
 
     def _cameras(self) -> Iterator[Metric]:
         produced = CounterMetricFamily(
@@ -140,6 +142,21 @@ class BoardCollector(Collector):
                 latency.add_metric([model.name, quantile], page.get(base + word) / 1e9)
         yield from (status, *families.values(), queued, latency)
 
+    def _readings(self) -> Iterator[Metric]:
+        names = (
+            "memory_used_bytes",
+            "memory_total_bytes",
+            "utilisation_percent",
+            "temperature_celsius",
+        )
+        for name in names:
+            gauge = GaugeMetricFamily(f"saccade_gpu_{name}", "As NVML says", labels=["gpu", "name"])
+            for gpu in self._gpus.newest:
+                value = getattr(gpu, name)
+                if value is not None:
+                    gauge.add_metric([str(gpu.index), gpu.name], value)
+            yield gauge
+
     def _processes(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("saccade_process_up", "1 while it runs", labels=["process"])
         restarts = CounterMetricFamily(
@@ -178,9 +195,9 @@ class BoardCollector(Collector):
 class Metrics:
     """The exposition."""
 
-    def __init__(self, tree: TreeView) -> None:
+    def __init__(self, tree: TreeView, gpus: GpuSampler) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(BoardCollector(tree))
+        self._registry.register(BoardCollector(tree, gpus))
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -24,7 +24,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A fact that is not stored yet.
 
     Args:
-        kind: dotted and stable, `camera.stalled`.
+        kind: stable, words joined by _, `camera_status_change`.
         at_wall: when it happened, wall seconds.
         message: one line for people.
         subject: the person or thing that erasure knows, if it is about one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pynvml
 
@@ -50,3 +52,27 @@ def _read(index: int) -> GpuReading:
         utilisation_percent=utilisation,
         temperature_celsius=celsius,
     )
+
+
+class GpuSampler:
+    """The newest reading of every GPU, taken each `period_s` while there is one.
+
+    A machine without a GPU is asked once: looking for a driver that is not there costs a file
+    search each time.
+
+    Args:
+        period_s: seconds between two readings; shorter is fresher and wakes the driver more often.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self.period_s = period_s
+        self.newest: tuple[GpuReading, ...] = ()
+
+    async def run(self) -> None:
+        """Take readings until cancelled, or until none comes: there is no GPU."""
+        while True:
+            # In a thread: a driver that is busy or resets may take seconds to answer.
+            self.newest = tuple(await asyncio.to_thread(read_gpus))
+            if not self.newest:
+                return
+            await asyncio.sleep(self.period_s)

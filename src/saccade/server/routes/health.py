@@ -13,7 +13,6 @@ from starlette.responses import Response
 from saccade import __version__
 from saccade.server.context import Parts
 from saccade.server.metrics import MEDIA_TYPE
-from saccade.telemetry.gpu import read_gpus
 
 router = APIRouter(tags=["health"])
 
@@ -75,7 +74,7 @@ def environment(parts: Parts) -> Response:
             "platform": platform.platform(),
             "processor": platform.machine(),
             "libraries": {name: _version(name) for name in _LIBRARIES},
-            "devices": {"gpus": read_gpus(), "providers": _providers(parts)},
+            "devices": {"gpus": parts.gpus.newest, "providers": _providers(parts)},
             "health": view.health,
             "cameras": view.cameras,
             "models": view.models,
