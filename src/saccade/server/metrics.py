@@ -6,7 +6,8 @@ Source: prometheus.io/docs/practices/naming.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -25,10 +26,20 @@ from saccade.telemetry.board import (
     WorkerWord,
     model_base,
 )
-from saccade.telemetry.gpu import GpuSampler
+from saccade.telemetry.gpu import GpuReading, GpuSampler
 from saccade.types import CameraState, ModelStatus
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+_GPU_GAUGES: Final[tuple[tuple[str, str, Callable[[GpuReading], float | None]], ...]] = (
+    ("saccade_gpu_memory_used_bytes", "Memory in use", lambda g: g.memory_used_bytes),
+    ("saccade_gpu_memory_total_bytes", "Memory there is", lambda g: g.memory_total_bytes),
+    (
+        "saccade_gpu_utilisation_ratio",
+        "Share of the last period in which it worked",
+        lambda g: None if g.utilisation_percent is None else g.utilisation_percent / 100,
+    ),
+    ("saccade_gpu_temperature_celsius", "Temperature", lambda g: g.temperature_celsius),
+)
 
 
 class BoardCollector(Collector):
@@ -143,16 +154,10 @@ class BoardCollector(Collector):
         yield from (status, *families.values(), queued, latency)
 
     def _readings(self) -> Iterator[Metric]:
-        names = (
-            "memory_used_bytes",
-            "memory_total_bytes",
-            "utilisation_percent",
-            "temperature_celsius",
-        )
-        for name in names:
-            gauge = GaugeMetricFamily(f"saccade_gpu_{name}", "As NVML says", labels=["gpu", "name"])
+        for name, text, of in _GPU_GAUGES:
+            gauge = GaugeMetricFamily(name, text, labels=["gpu", "name"])
             for gpu in self._gpus.newest:
-                value = getattr(gpu, name)
+                value = of(gpu)
                 if value is not None:
                     gauge.add_metric([str(gpu.index), gpu.name], value)
             yield gauge
