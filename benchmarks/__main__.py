@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.harness import Figure, Plan, show
 from benchmarks.machine import Machine, this_machine
 
-TOPICS: Final = ("publish", "handoff", "cameras", "http", "start")
+TOPICS: Final = ("publish", "handoff", "cameras", "http", "start", "restart")
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +43,17 @@ def main(argv: list[str]) -> int:
         console.print(f"### {topic}  ({time.monotonic() - at:.0f} s)", highlight=False)
         show(console, found, markdown=options.markdown)
     took_s, load = time.monotonic() - began, this_machine().load_before
-    console.print(f"{took_s:.0f} s in all; load {machine.load_before} before, {load} after",
-                  highlight=False)
+    console.print(
+        f"{took_s:.0f} s in all; load {machine.load_before} before, {load} after", highlight=False
+    )
     if options.json is not None:
-        results = Results(machine=machine, load_after=load, seconds=round(took_s, 1),
-                          quick=options.quick, figures=tuple(figures))
+        results = Results(
+            machine=machine,
+            load_after=load,
+            seconds=round(took_s, 1),
+            quick=options.quick,
+            figures=tuple(figures),
+        )
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     return 0
 
@@ -70,7 +76,8 @@ def _show_machine(console: Console, machine: Machine) -> None:
         f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
         f"Linux {machine.kernel}, Python {machine.python}, saccade {machine.saccade}; "
         + ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
-        highlight=False, soft_wrap=True,
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -66,15 +66,28 @@ def _of_model(folder: Path, model: ModelSpec, plan: Plan) -> list[Figure]:
     figures = []
     for count in counts:
         limit = Target(0.85, at_most=False) if count > 1 else None
-        figures.append(rates.figure(TOPIC, f"{model.name}: frames/s of {count} camera(s)",
-                                    ours=_arm(count), base=BARE, unit="1/s", target=limit))
+        figures.append(
+            rates.figure(
+                TOPIC,
+                f"{model.name}: frames/s of {count} camera(s)",
+                ours=_arm(count),
+                base=BARE,
+                unit="1/s",
+                target=limit,
+            )
+        )
     for count in counts:
-        figures.append(costs.figure(
-            TOPIC, f"{model.name}: CPU per frame, {count} camera(s)", ours=_arm(count), base=BARE,
-            unit="ms",
-            note="CPU per frame counts the host and all cameras. A camera copies its frame into a "
-                 "slot and letterboxes it beside the model; the bare loop does one after the other.",
-        ))
+        figures.append(
+            costs.figure(
+                TOPIC,
+                f"{model.name}: CPU per frame, {count} camera(s)",
+                ours=_arm(count),
+                base=BARE,
+                unit="ms",
+                note="CPU per frame counts the host and all cameras. A camera copies its frame into a "
+                "slot and letterboxes it beside the model; the bare loop does one after the other.",
+            )
+        )
     return figures
 
 
@@ -132,12 +145,19 @@ def loop(
 ) -> Iterator[Loop]:
     """Run a frame loop; it ends with the block, or with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    job = Job(parent_pid=os.getpid(), control_fd=theirs.fileno(), frames_fd=frames_fd, model=model,
-              run_dir=host.run_dir if host else "", first=first)
+    job = Job(
+        parent_pid=os.getpid(),
+        control_fd=theirs.fileno(),
+        frames_fd=frames_fd,
+        model=model,
+        run_dir=host.run_dir if host else "",
+        first=first,
+    )
     job_fd = memfd_with(msgspec.msgpack.encode(job), "saccade-bench")
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.frame_loop", str(job_fd)],
-        pass_fds=[job_fd, theirs.fileno(), frames_fd], start_new_session=True,
+        pass_fds=[job_fd, theirs.fileno(), frames_fd],
+        start_new_session=True,
     )
     os.close(job_fd)
     theirs.close()

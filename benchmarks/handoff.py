@@ -49,14 +49,32 @@ def run(plan: Plan) -> list[Figure]:
         }
         p50, p99, cpu = _measure(ends, plan.rounds, count)
     return [
-        p50.figure(TOPIC, "round trip, p50, tiny model", ours=HOST, base=BARE_MODEL, unit="us",
-                   target=Target(2.0, at_most=True)),
+        p50.figure(
+            TOPIC,
+            "round trip, p50, tiny model",
+            ours=HOST,
+            base=BARE_MODEL,
+            unit="us",
+            target=Target(2.0, at_most=True),
+        ),
         p99.figure(TOPIC, "round trip, p99, tiny model", ours=HOST, base=BARE_MODEL, unit="us"),
-        cpu.figure(TOPIC, "CPU of the far end per round trip, tiny model", ours=HOST,
-                   base=BARE_MODEL, unit="us", target=Target(2.0, at_most=True)),
-        p50.figure(TOPIC, "round trip, p50, over nothing", ours=HOST, base=BARE, unit="us",
-                   note="Over nothing: the bare far end runs no model; the host's does, a tiny "
-                        "detector with its decoding, so that share is not the way's."),
+        cpu.figure(
+            TOPIC,
+            "CPU of the far end per round trip, tiny model",
+            ours=HOST,
+            base=BARE_MODEL,
+            unit="us",
+            target=Target(2.0, at_most=True),
+        ),
+        p50.figure(
+            TOPIC,
+            "round trip, p50, over nothing",
+            ours=HOST,
+            base=BARE,
+            unit="us",
+            note="Over nothing: the bare far end runs no model; the host's does, a tiny "
+            "detector with its decoding, so that share is not the way's.",
+        ),
         p99.figure(TOPIC, "round trip, p99, over nothing", ours=HOST, base=BARE, unit="us"),
     ]
 
@@ -100,7 +118,7 @@ def _to_host(host: RunningHost) -> Iterator[End]:
             poll.poll()
             for arrival in client.on_readable():
                 if not isinstance(arrival, wire.Answer):
-                    raise RuntimeError(f"no answer but {arrival}")  # noqa: TRY004
+                    raise RuntimeError(f"no answer but {arrival}")
                 client.give_back(arrival.slot)
 
     try:
@@ -112,8 +130,14 @@ def _to_host(host: RunningHost) -> Iterator[End]:
 
 def connected(host: RunningHost, name: str, *, slots: int, frame_bytes: int = 0) -> HostClient:
     """Return a client whose ring is lent and whose model is ready."""
-    client = HostClient(host.run_dir, host=material.HOST, model=host.model.name, name=name,
-                        slots=slots, frame_bytes=frame_bytes)
+    client = HostClient(
+        host.run_dir,
+        host=material.HOST,
+        model=host.model.name,
+        name=name,
+        slots=slots,
+        frame_bytes=frame_bytes,
+    )
     if not client.connect():
         raise RuntimeError("the host cannot be reached")
     deadline = time.monotonic() + 10
@@ -129,8 +153,14 @@ def connected(host: RunningHost, name: str, *, slots: int, frame_bytes: int = 0)
 def _to_bare(model: ModelSpec | None) -> Iterator[End]:
     """Give round trips to `benchmarks.pingpong`, which ends when our end is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "benchmarks.pingpong", str(theirs.fileno()),
-               str(ANSWER_BYTES), *([model.path] if model else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.pingpong",
+        str(theirs.fileno()),
+        str(ANSWER_BYTES),
+        *([model.path] if model else []),
+    ]
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
     theirs.close()
     ask = bytes(ASK_BYTES)

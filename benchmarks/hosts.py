@@ -48,15 +48,27 @@ def running_host(folder: Path, model: ModelSpec, *, queue_limit: int = 64) -> It
     """
     spec = HostSpec(name=HOST, threads=1, queue_limit=queue_limit)
     desired = Desired(
-        data_dir=str(folder), run_dir=str(folder), server=ServerSpec(),
-        storage=StorageSpec(url=""), supervisor=SupervisorSpec(), hosts=(spec,), models=(model,),
+        data_dir=str(folder),
+        run_dir=str(folder),
+        server=ServerSpec(),
+        storage=StorageSpec(url=""),
+        supervisor=SupervisorSpec(),
+        hosts=(spec,),
+        models=(model,),
         cameras=(),
     )
     board = Board.create()
     listener = wire.listen(folder, f"host-{HOST}.sock")
     boot = Boot(
-        role="host", name=HOST, supervisor_pid=os.getpid(), control_fd=-1, board_fd=board.fd,
-        page=0, listeners={"host": listener.fileno()}, desired=desired, host=spec,
+        role="host",
+        name=HOST,
+        supervisor_pid=os.getpid(),
+        control_fd=-1,
+        board_fd=board.fd,
+        page=0,
+        listeners={"host": listener.fileno()},
+        desired=desired,
+        host=spec,
     )
     child = start_child(boot, log_path=folder / "host.log")
     try:
@@ -82,9 +94,7 @@ def _wait_ready(child: Child, folder: Path) -> None:
             raise TimeoutError(f"the host was not ready in {READY_WITHIN_S:g} s")
         packet, _fds = wire.receive(child.control)
         fact = wire.from_child(packet) if packet else None
-        if fact is None or (
-            isinstance(fact, wire.ModelFact) and fact.status is ModelStatus.ERROR
-        ):
+        if fact is None or (isinstance(fact, wire.ModelFact) and fact.status is ModelStatus.ERROR):
             raise RuntimeError(f"the host failed: {(folder / 'host.log').read_text()[-2000:]}")
         if isinstance(fact, wire.ModelFact) and fact.status is ModelStatus.READY:
             return

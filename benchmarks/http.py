@@ -51,7 +51,8 @@ def run(plan: Plan) -> list[Figure]:
         naive = stack.enter_context(running_server("naive", model))
         bare = stack.enter_context(running_server("bare"))
         doors = {
-            OURS: Door(tree.port, lambda: tree.pids), NAIVE: Door(naive.port, lambda: [naive.pid]),
+            OURS: Door(tree.port, lambda: tree.pids),
+            NAIVE: Door(naive.port, lambda: [naive.pid]),
             BARE: Door(bare.port, lambda: [bare.pid]),
         }
         for name, body in bodies.items():
@@ -78,12 +79,27 @@ def _of_body(
                 p50.of[door_name].append(statistics.median(alone))
     added = [a - b for a, b in zip(p50.of[OURS], p50.of[BARE], strict=True)]
     others = [a - b for a, b in zip(p50.of[NAIVE], p50.of[BARE], strict=True)]
-    latency = (f"{name}: p50 added over the bare drain: saccade {statistics.median(added):.2f} ms "
-               f"({min(added):.2f}-{max(added):.2f}), naive {statistics.median(others):.2f} ms.")
+    latency = (
+        f"{name}: p50 added over the bare drain: saccade {statistics.median(added):.2f} ms "
+        f"({min(added):.2f}-{max(added):.2f}), naive {statistics.median(others):.2f} ms."
+    )
     return [
-        cpu.figure(TOPIC, f"{name}: server CPU per request", ours=OURS, base=NAIVE, unit="us",
-                   target=CPU_GOAL if name == RAW else None),
+        cpu.figure(
+            TOPIC,
+            f"{name}: server CPU per request",
+            ours=OURS,
+            base=NAIVE,
+            unit="us",
+            target=CPU_GOAL if name == RAW else None,
+        ),
         cpu.figure(TOPIC, f"{name}: server CPU per request", ours=OURS, base=BARE, unit="us"),
-        p50.figure(TOPIC, f"{name}: p50 at one client", ours=OURS, base=NAIVE, unit="ms",
-                   target=Target(1.0, at_most=True) if name == RAW else None, note=latency),
+        p50.figure(
+            TOPIC,
+            f"{name}: p50 at one client",
+            ours=OURS,
+            base=NAIVE,
+            unit="ms",
+            target=Target(1.0, at_most=True) if name == RAW else None,
+            note=latency,
+        ),
     ]

@@ -14,8 +14,10 @@ PATIENCE_S: Final = 15.0
 
 def post_request(path: str, body: bytes, content_type: str = "application/octet-stream") -> bytes:
     """Return the bytes of a POST."""
-    head = (f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n")
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 
@@ -62,7 +64,7 @@ class _Client(asyncio.Protocol):
         if not self._wanted:
             head, found, _rest = self._answer.partition(b"\r\n\r\n")
             if not found:
-                return
+                return None
             if not head.startswith(b"HTTP/1.1 200"):
                 return self._fail(self._answer[:500].decode(errors="replace"))
             lines = head.lower().split(b"\r\n")

@@ -120,8 +120,13 @@ def _tiny() -> onnx.ModelProto:
     boxes = np.stack([x, y, side, side])[None].astype(np.float32)
     spare = grid_cells((TINY_SIDE, TINY_SIDE)) - cells  # finer cells, as real heads have; score 0
     nodes = [
-        helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[TINY_CELL] * 2,
-                         strides=[TINY_CELL] * 2),
+        helper.make_node(
+            "AveragePool",
+            ["images"],
+            ["pooled"],
+            kernel_shape=[TINY_CELL] * 2,
+            strides=[TINY_CELL] * 2,
+        ),
         helper.make_node("Reshape", ["pooled", "shape"], ["scores"]),
         helper.make_node("Slice", ["scores", "zero", "one", "one"], ["first"]),
         helper.make_node("Mul", ["first", "nothing"], ["none"]),
@@ -130,20 +135,28 @@ def _tiny() -> onnx.ModelProto:
         helper.make_node("Pad", ["answers", "padding"], ["output0"]),
     ]
     weights = {
-        "shape": np.array([0, 3, cells], np.int64), "zero": np.array([0], np.int64),
-        "one": np.array([1], np.int64), "boxes": boxes,
+        "shape": np.array([0, 3, cells], np.int64),
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "boxes": boxes,
         "nothing": np.array(0, np.float32),
         "padding": np.array([0, 0, 0, 0, 0, spare], np.int64),
     }
     graph = helper.make_graph(
-        nodes, "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT,
-                                       ["n", 3, TINY_SIDE, TINY_SIDE])],
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info(
+                "images", TensorProto.FLOAT, ["n", 3, TINY_SIDE, TINY_SIDE]
+            )
+        ],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["n", 7, cells + spare])],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+        graph,
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
         producer_name="saccade benchmarks",
     )
     names = str({0: "red", 1: "green", 2: "blue"})

@@ -44,9 +44,17 @@ def running_server(kind: str, model: ModelSpec | None = None) -> Iterator[Server
         listener.listen(512)
         port = listener.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.other_servers", kind, str(listener.fileno()),
-             str(os.getpid()), *([model.path] if model else [])],
-            pass_fds=[listener.fileno()], start_new_session=True,
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.other_servers",
+                kind,
+                str(listener.fileno()),
+                str(os.getpid()),
+                *([model.path] if model else []),
+            ],
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
         )
     try:
         yield Server(process.pid, port)
@@ -82,11 +90,14 @@ def naive(listener: socket.socket, model_path: str) -> None:
         if picture is None:
             raise HTTPException(400)
         found = detect_image(adapter, np.asarray(picture, np.uint8))
-        rows = zip(found.boxes_px.tolist(), found.scores.tolist(), found.classes.tolist(),
-                   strict=True)
-        return {"detections": [
-            {"label": adapter.labels[c], "confidence": s, "bbox": b} for b, s, c in rows
-        ]}
+        rows = zip(
+            found.boxes_px.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+        )
+        return {
+            "detections": [
+                {"label": adapter.labels[c], "confidence": s, "bbox": b} for b, s, c in rows
+            ]
+        }
 
     async def detect(request: Request) -> dict[str, object]:
         return await run_in_threadpool(work, await request.body())

@@ -77,27 +77,41 @@ def _measure(clip: Path, plan: Plan) -> list[Figure]:
         i420_into_input(frame, picture.width, picture.height, INPUT, ring.input(slot, *shape[:2]))
         ring.give_back(slot)
 
-    samples = interleave({
-        "Picture.write into a slot": _each(publish, with_pictures, repeats),
-        "numpy copy of the same bytes": _each(copy, plain, repeats),
-        "i420_into_input": _each(letterbox, plain, repeats),
-        "cvtColor, resize, pad": _each(usual, plain, repeats),
-        "slot and letterbox": _each(after_decoding, with_pictures, repeats),
-        "decoding (H.264, 1 thread)": lambda: _decode_us(clip),
-    }, plan.rounds * 3)
+    samples = interleave(
+        {
+            "Picture.write into a slot": _each(publish, with_pictures, repeats),
+            "numpy copy of the same bytes": _each(copy, plain, repeats),
+            "i420_into_input": _each(letterbox, plain, repeats),
+            "cvtColor, resize, pad": _each(usual, plain, repeats),
+            "slot and letterbox": _each(after_decoding, with_pictures, repeats),
+            "decoding (H.264, 1 thread)": lambda: _decode_us(clip),
+        },
+        plan.rounds * 3,
+    )
     ring.close()
     return [
         samples.figure(
-            TOPIC, "a decoded 1280x720 frame into its slot", ours="Picture.write into a slot",
-            base="numpy copy of the same bytes", unit="us", target=Target(1.3, at_most=True),
+            TOPIC,
+            "a decoded 1280x720 frame into its slot",
+            ours="Picture.write into a slot",
+            base="numpy copy of the same bytes",
+            unit="us",
+            target=Target(1.3, at_most=True),
         ),
         samples.figure(
-            TOPIC, "letterbox of 1280x720 into 640x640", ours="i420_into_input",
-            base="cvtColor, resize, pad", unit="us", target=Target(0.5, at_most=True),
+            TOPIC,
+            "letterbox of 1280x720 into 640x640",
+            ours="i420_into_input",
+            base="cvtColor, resize, pad",
+            unit="us",
+            target=Target(0.5, at_most=True),
         ),
         samples.figure(
-            TOPIC, "slot and letterbox beside decoding", ours="slot and letterbox",
-            base="decoding (H.264, 1 thread)", unit="us",
+            TOPIC,
+            "slot and letterbox beside decoding",
+            ours="slot and letterbox",
+            base="decoding (H.264, 1 thread)",
+            unit="us",
             note="Decoding is FFmpeg's work in the camera's process; it is here for proportion.",
         ),
     ]
@@ -109,6 +123,7 @@ def _each(work: Callable[[Item], None], items: Sequence[Item], repeats: int) -> 
     The median of single calls and not their mean: one call is far shorter than a time slice, so
     another program's turn spoils few of them.
     """
+
     def sample() -> float:
         return statistics.median(_times_us(work, itertools.chain(*[items] * repeats)))
 
@@ -139,8 +154,13 @@ def _usual_letterbox(frame: U8, out: U8) -> None:
     box = Letterbox.fit(material.WIDTH, material.HEIGHT, INPUT)
     small = cv2.resize(rgb, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
     out[:] = cv2.copyMakeBorder(
-        small, box.top, INPUT.height - box.top - box.height, box.left,
-        INPUT.width - box.left - box.width, cv2.BORDER_CONSTANT, value=(114, 114, 114),
+        small,
+        box.top,
+        INPUT.height - box.top - box.height,
+        box.left,
+        INPUT.width - box.left - box.width,
+        cv2.BORDER_CONSTANT,
+        value=(114, 114, 114),
     )
 
 
@@ -152,6 +172,11 @@ def _contiguous(picture: Picture) -> U8:
 
 def _spec(clip: Path) -> CameraSpec:
     return CameraSpec(
-        id=CameraId("bench"), name="bench", kind=SourceKind.FILE, url=str(clip),
-        display_url=clip.name, model=None, realtime=False,
+        id=CameraId("bench"),
+        name="bench",
+        kind=SourceKind.FILE,
+        url=str(clip),
+        display_url=clip.name,
+        model=None,
+        realtime=False,
     )

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,15 +75,21 @@ class Tree:
 
 @contextlib.contextmanager
 def running_tree(
-    folder: Path, model: ModelSpec, *, pages: bool = False, wait: bool = True
+    folder: Path,
+    model: ModelSpec,
+    *,
+    pages: bool = False,
+    wait: bool = True,
+    cameras: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Tree]:
-    """Run a tree with one model and no camera for the length of the block.
+    """Run a tree with one model for the length of the block.
 
     Args:
         folder: an empty folder for its settings and data.
         model: what it loads, on one CPU thread.
         pages: with the dashboard's process.
         wait: until it is ready.
+        cameras: id -> settings; none without.
     """
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -93,13 +99,17 @@ def running_tree(
         "server": {"port": port, "pages": pages},
         "inference": {"threads": 1, "providers": ["cpu"]},
         "models": {model.name: {"path": model.path, "max_batch": 1}},
+        "cameras": cameras or {},
     }
     (folder / "saccade.yaml").write_text(json.dumps(settings))
     output = folder / "output.txt"
     with output.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.trees", str(folder), str(os.getpid())],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     tree = Tree(process, port, output)
     try:
@@ -122,9 +132,7 @@ def main(argv: list[str]) -> None:
     loaded = load(folder / "saccade.yaml", environ={}, folder=folder)
     data_dir = Path(loaded.settings.data)
     lock = lock_folder(data_dir)
-    become_supervisor(
-        prepare(loaded.settings, base_dir=loaded.base_dir, data_dir=data_dir), lock
-    )
+    become_supervisor(prepare(loaded.settings, base_dir=loaded.base_dir, data_dir=data_dir), lock)
 
 
 if __name__ == "__main__":
