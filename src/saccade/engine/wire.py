@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec.msgpack import Decoder
 
 from saccade.desired import CameraSpec, ModelSpec
 from saccade.errors import ErrorInfo
 from saccade.types import CameraId, CameraState, HostName, ModelName, ModelStatus
 
-#: The largest packet a peer may send. Linux refuses longer ones at its default socket buffer.
+#: The largest packet a peer may send. Linux refuses longer ones at its default socket buffer; what
+#: is longer (the state of 200 cameras, 20,000 labels) travels in a memfd, see `send`.
 PACKET_BYTES: Final = 192 * 1024
+#: The packet that says "read the memfd that came with me": msgpack never starts with this byte.
+IN_MEMFD: Final = b"\xc1memfd"
+#: The longest message a memfd may hold.
+MEMFD_BYTES: Final = 64 * 1024 * 1024
 
 # ---------------------------------------------------------------- client and host
 
@@ -38,6 +45,7 @@ class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
     slots: int
     slot_bytes: int
     input_offset: int
+    load: int = 0  # of the model the ring was made for: `ModelInfo.load`
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
@@ -64,6 +72,9 @@ class ModelInfo(msgspec.Struct, frozen=True, array_like=True, tag="model"):
     max_batch: int = 1
     labels: tuple[str, ...] = ()
     demo: bool = False
+    #: Which load of the model this is; it grows with each. A ring is lent to one load: what was
+    #: sent to the load before must not be read as this one's input, which may have another size.
+    load: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
@@ -206,9 +217,9 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag="happened"):
     kind: str
     severity: str
     message: str
-    camera: str | None = None
-    model: str | None = None
-    data: dict[str, str | int | float | None] = {}  # noqa: RUF012 - msgspec copies it
+    camera: CameraId | None = None
+    model: ModelName | None = None
+    data: dict[str, str | int | float | None] = {}
 
 
 FromChild = ModelFact | CameraFact | Good | Wanted | Need
@@ -260,38 +271,54 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_HOST_BOUND = msgspec.msgpack.Decoder(HostBound)
-_CLIENT_BOUND = msgspec.msgpack.Decoder(ClientBound)
-_FROM_CHILD = msgspec.msgpack.Decoder(FromChild)
-_TO_CHILD = msgspec.msgpack.Decoder(ToChild)
-_OBSERVATION = msgspec.msgpack.Decoder(Observation)
+_HOST_BOUND: Final[Decoder[HostBound]] = Decoder(HostBound)
+_CLIENT_BOUND: Final[Decoder[ClientBound]] = Decoder(ClientBound)
+_FROM_CHILD: Final[Decoder[FromChild]] = Decoder(FromChild)
+_TO_CHILD: Final[Decoder[ToChild]] = Decoder(ToChild)
+_OBSERVATION: Final = Decoder(Observation)
 
 encode = _encoder.encode
 
 
+MessageT = TypeVar("MessageT")
+
+
+def _decode(decoder: Decoder[MessageT], packet: bytes) -> MessageT:
+    """Decode a packet; whatever is wrong with it is one kind of error.
+
+    Raises:
+        msgspec.MsgspecError: it is no message. msgspec itself raises UnicodeDecodeError for a bad
+            string and RecursionError for a deep nesting: both are the packet's fault as well.
+    """
+    try:
+        return decoder.decode(packet)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not a message: {type(error).__name__}") from None
+
+
 def host_bound(packet: bytes) -> HostBound:
-    """Decode a packet from a client. Raises msgspec.ValidationError or DecodeError."""
-    return _HOST_BOUND.decode(packet)
+    """Decode a packet from a client. Raises msgspec.MsgspecError."""
+    return _decode(_HOST_BOUND, packet)
 
 
 def client_bound(packet: bytes) -> ClientBound:
-    """Decode a packet from a host. Raises msgspec.ValidationError or DecodeError."""
-    return _CLIENT_BOUND.decode(packet)
+    """Decode a packet from a host. Raises msgspec.MsgspecError."""
+    return _decode(_CLIENT_BOUND, packet)
 
 
 def from_child(packet: bytes) -> FromChild:
-    """Decode a packet from a child of the supervisor."""
-    return _FROM_CHILD.decode(packet)
+    """Decode a packet from a child of the supervisor. Raises msgspec.MsgspecError."""
+    return _decode(_FROM_CHILD, packet)
 
 
 def to_child(packet: bytes) -> ToChild:
-    """Decode a packet from the supervisor."""
-    return _TO_CHILD.decode(packet)
+    """Decode a packet from the supervisor. Raises msgspec.MsgspecError."""
+    return _decode(_TO_CHILD, packet)
 
 
 def observation(packet: bytes) -> Observation:
-    """Decode a packet from a camera to the router."""
-    return _OBSERVATION.decode(packet)
+    """Decode a packet from a camera to the router. Raises msgspec.MsgspecError."""
+    return _decode(_OBSERVATION, packet)
 
 
 # ---------------------------------------------------------------- sockets
@@ -304,12 +331,16 @@ def short_address(folder_fd: int, name: str) -> str:
 
 def listen(folder: Path, name: str, kind: int = socket.SOCK_SEQPACKET) -> socket.socket:
     """Bind and listen on `folder/name`, replacing what a dead supervisor left there."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / name).unlink()
-    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock.bind(short_address(folder_fd, name))
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+        try:
+            sock.bind(short_address(folder_fd, name))
+        except OSError:
+            sock.close()
+            raise
     finally:
         os.close(folder_fd)
     sock.listen(128)
@@ -323,21 +354,55 @@ def connect(folder: str, name: str, kind: int = socket.SOCK_SEQPACKET) -> socket
     Raises:
         OSError: nobody listens there.
     """
-    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock.setblocking(False)
-        sock.connect(short_address(folder_fd, name))
-    except OSError:
-        sock.close()
-        raise
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+        try:
+            sock.setblocking(False)
+            sock.connect(short_address(folder_fd, name))
+        except OSError:
+            sock.close()
+            raise
     finally:
         os.close(folder_fd)
     return sock
 
 
+def send(sock: socket.socket, packet: bytes) -> None:
+    """Send one encoded message, of any length up to `MEMFD_BYTES`.
+
+    Raises:
+        BlockingIOError: the peer does not read.
+        OSError: the peer is gone, or the message is longer than that.
+    """
+    if len(packet) <= PACKET_BYTES:
+        sock.send(packet)
+        return
+    if len(packet) > MEMFD_BYTES:
+        raise OSError(errno.EMSGSIZE, f"a message of {len(packet)} bytes")
+    fd = os.memfd_create("saccade-message", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(packet)
+        socket.send_fds(sock, [IN_MEMFD], [fd])
+    finally:
+        os.close(fd)
+
+
+def hear(sock: socket.socket) -> bytes:
+    """Return the next message's packet; b"" at the end. Descriptors that came along are closed.
+
+    Raises:
+        BlockingIOError: nothing is there.
+    """
+    packet, fds = receive(sock)
+    for fd in fds:
+        os.close(fd)
+    return packet
+
+
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """Return the next packet and the descriptors that came with it; b"" at the end.
+    """Return the next message's packet and the descriptors that came with it; b"" at the end.
 
     Raises:
         BlockingIOError: nothing is there.
@@ -352,4 +417,17 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    if packet == IN_MEMFD and fds:
+        packet = _contents(fds.pop(0))
     return packet, list(fds)
+
+
+def _contents(fd: int) -> bytes:
+    """Return what a peer's memfd holds; IN_MEMFD, which decodes to nothing, if it is none."""
+    try:
+        size = min(os.fstat(fd).st_size, MEMFD_BYTES)
+        return os.pread(fd, size, 0) or IN_MEMFD
+    except OSError:
+        return IN_MEMFD
+    finally:
+        os.close(fd)

@@ -80,7 +80,7 @@ class TreeView:
     def tell(self, word: wire.Good | wire.Wanted | wire.Need) -> None:
         """Say something to the supervisor."""
         try:
-            self._control.send(wire.encode(word))
+            wire.send(self._control, wire.encode(word))
         except OSError:
             log.exception("the supervisor did not take a word")
 
