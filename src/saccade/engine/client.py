@@ -1,4 +1,4 @@
-"""The client of a host: owns a ring, lends slots, gets answers. Cameras and the server use the same.
+"""The client of a host: owns a ring, lends slots, gets answers. Cameras and the server are one.
 
 It has no thread and never blocks: the owner waits on `fileno()` in whatever loop it has (a selector
 in a camera, asyncio in the server) and calls `on_readable()`.
@@ -66,7 +66,7 @@ class HostClient:
         self._slots, self._frame_bytes = slots, frame_bytes
         self._sock: socket.socket | None = None
         self._loans: dict[int, Loan] = {}
-        self._ring_is_stale = False
+        self._ring_load = 0  # the load of the model that the ring was lent to
         self.ring: Ring | None = None
         self.info: wire.ModelInfo | None = None
 
@@ -80,8 +80,8 @@ class HostClient:
         """Say whether the model has proved itself and slots are lent."""
         return (
             self.ring is not None
-            and not self._ring_is_stale
             and self.info is not None
+            and self.info.load == self._ring_load
             and self.info.status is ModelStatus.READY
         )
 
@@ -111,7 +111,7 @@ class HostClient:
             return True
         try:
             self._sock = wire.connect(self._run_dir, f"host-{self._host}.sock")
-            self._sock.send(wire.encode(wire.Hello(self._name, self._model)))
+            wire.send(self._sock, wire.encode(wire.Hello(self._name, self._model)))
         except OSError as error:
             log.debug("host not reached", extra={"host": self._host, "errno": error.errno})
             self.close()
@@ -127,8 +127,8 @@ class HostClient:
             admitted: how many requests of this client are under way, this one included.
             deadline_s: monotonic seconds after which an answer is of no use.
         """
-        if self._sock is None or self.ring is None:
-            return False
+        if self._sock is None or self.ring is None or not self.is_ready:
+            return False  # a ring of the load before would be read in the wrong size
         loan = Loan(slot, self.ring.generations[slot], seq)
         message = wire.Submit(slot, loan.generation, seq, admitted, int(deadline_s * 1e9))
         try:
@@ -146,7 +146,7 @@ class HostClient:
         """
         while self._sock is not None:
             try:
-                packet, _fds = wire.receive(self._sock)
+                packet = wire.hear(self._sock)
             except BlockingIOError:
                 return
             if not packet:
@@ -159,7 +159,8 @@ class HostClient:
                 yield self.drop_connection()
                 return
             if isinstance(message, wire.ModelInfo):
-                self._learn(message)
+                self.info = message
+                self._renew_ring()
                 yield message
             elif self._end_loan(message):
                 yield message
@@ -186,7 +187,6 @@ class HostClient:
             self.ring.close()
             self.ring = None
         self.info = None
-        self._ring_is_stale = False
         self._loans.clear()
 
     def _end_loan(self, message: wire.Answer | wire.Refusal) -> bool:
@@ -197,27 +197,28 @@ class HostClient:
         del self._loans[message.slot]
         return True
 
-    def _learn(self, info: wire.ModelInfo) -> None:
-        before, self.info = self.info, info
-        if before is not None and (before.width, before.height) != (info.width, info.height):
-            self._ring_is_stale = True
-        self._renew_ring()
-
     def _renew_ring(self) -> None:
-        """Lend a ring of the model's size: the first one, or once nobody holds a slot of the old."""
+        """Lend a ring to the model's load: the first one, or once nobody holds a slot of the old.
+
+        Raises:
+            OutOfSlots: not one slot fits.
+        """
         info = self.info
         if self._sock is None or info is None or info.width == 0:
             return
-        if self.ring is not None:
-            if not self._ring_is_stale or self.ring.free < self.ring.slots:
-                return
-            self.ring.close()
-        self._ring_is_stale = False
         layout = Layout(self._frame_bytes, info.width * info.height * 3)
-        self.ring = Ring(self._slots, layout)
-        lend = wire.Lend(self.ring.slots, layout.slot_bytes, layout.input_offset)
+        if self.ring is not None:
+            if self._ring_load == info.load or self.ring.free < self.ring.slots:
+                return
+            if self.ring.layout != layout:
+                self.ring.close()
+                self.ring = None
+        if self.ring is None:
+            self.ring = Ring(self._slots, layout)
+        self._ring_load = info.load
+        lend = wire.Lend(self.ring.slots, layout.slot_bytes, layout.input_offset, info.load)
         try:
             socket.send_fds(self._sock, [wire.encode(lend)], [self.ring.fd])
         except OSError:
             log.debug("the host went away before the ring was lent", extra={"host": self._host})
-
+            self._ring_load = 0

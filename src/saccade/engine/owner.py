@@ -11,7 +11,7 @@ from saccade.desired import ModelSpec
 from saccade.engine import wire
 from saccade.engine.lifecycle import IllegalTransition, Lifecycle, path
 from saccade.errors import ErrorInfo
-from saccade.types import HostName, ModelName, ModelStatus
+from saccade.types import HostName, ModelStatus
 
 log = logging.getLogger(__name__)
 

@@ -39,7 +39,8 @@ def prove_ready(model: ModelAdapter, probe: NDArray[np.uint8]) -> float:
     for answer in answers:
         finite = np.isfinite(answer.boxes_px).all() and np.isfinite(answer.scores).all()
         known = ((answer.classes >= 0) & (answer.classes < max(1, len(model.labels)))).all()
-        if not (finite and known and (answer.scores <= 1.0 + 1e-3).all()):
+        likely = ((answer.scores >= 0.0) & (answer.scores <= 1.0 + 1e-3)).all()
+        if not (finite and known and likely):
             raise InferFailed(
                 "the probe's answer holds boxes, scores or classes that cannot be",
                 fix="check the model's family and labels",

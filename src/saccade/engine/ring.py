@@ -12,6 +12,7 @@ says so here, and never with SIGBUS in the middle of a frame.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import mmap
 import os
@@ -26,6 +27,8 @@ from saccade.errors import OutOfSlots
 log = logging.getLogger(__name__)
 
 ALIGN: Final = 4096
+#: A ring can neither shrink nor grow once it is made: a host that reads it never meets SIGBUS.
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def i420_bytes(width: int, height: int) -> int:
@@ -93,8 +96,10 @@ class Ring:
         """Make a slot free again.
 
         Raises:
-            ValueError: it is free already: a loan was returned twice.
+            ValueError: it is free already (a loan was returned twice), or there is no such slot.
         """
+        if not 0 <= slot < self.slots:
+            raise ValueError(f"slot {slot} of {self.slots}")
         if slot in self._free:
             raise ValueError(f"slot {slot} is free already")
         self._free.append(slot)
@@ -131,13 +136,14 @@ class RingView:
     """The host's side of a ring: read-only views of the inputs in it.
 
     Args:
-        fd: the ring's memfd; closed with this object.
+        fd: the ring's memfd; the caller's to close, the map keeps the memory.
         slots: how many slots the owner says it has.
         slot_bytes: the size of one.
         input_offset: where an input starts in its slot.
 
     Raises:
-        ValueError: the memory is smaller than the owner says.
+        ValueError: the memory is smaller than the owner says, or its owner could still shrink it.
+        OSError: it is no memory that can be mapped.
     """
 
     def __init__(self, fd: int, *, slots: int, slot_bytes: int, input_offset: int) -> None:
@@ -146,9 +152,10 @@ class RingView:
             raise ValueError(f"{slots} slots of {slot_bytes} bytes, input at {input_offset}")
         if size < slots * slot_bytes:
             raise ValueError(f"{size} bytes of memory for {slots} slots of {slot_bytes}")
+        if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+            raise ValueError("the ring's memory is not sealed: it could shrink while it is read")
         self._slots, self._slot_bytes, self._input_offset = slots, slot_bytes, input_offset
         self._map = mmap.mmap(fd, slots * slot_bytes, prot=mmap.PROT_READ)
-        os.close(fd)
         self._bytes = np.frombuffer(self._map, np.uint8)
 
     def input(self, slot: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -174,9 +181,10 @@ class RingView:
 
 def _reserve(slots: int, slot_bytes: int) -> tuple[int, int]:
     for fitting in range(slots, 0, -1):
-        fd = os.memfd_create("saccade-ring", os.MFD_CLOEXEC)
+        fd = os.memfd_create("saccade-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fallocate(fd, 0, fitting * slot_bytes)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         except OSError:
             os.close(fd)
             continue

@@ -37,8 +37,11 @@ LATENCIES = 512
 #: Batches between two updates of the percentiles.
 PERCENTILE_EVERY = 16
 
+#: Messages of one client that are read in one turn, so that none can keep the thread for itself.
+MESSAGES_AT_ONCE = 64
+
 OpenAdapter = Callable[..., ModelAdapter]
-Report = Callable[[wire.ModelFact | wire.Good], None]
+Report = Callable[[wire.ModelFact | wire.Good], object]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +51,12 @@ class Connection:
     client: str
     sock: socket.socket
     view: RingView | None = None
-    admitted: int = 0
+    admitted: int = 0  # requests under way there, without those we have answered since it said so
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether it has not ended."""
+        return self.sock.fileno() >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +69,26 @@ class Request:
 
 
 class ModelWorker:
-    """The thread of one model. `start`, `adopt`, `stop` and `join` are for the main thread."""
+    """The thread of one model; the public methods are for the main thread.
+
+    Args:
+        spec: the model.
+        host: how this host runs models.
+        page: the host's counters.
+        index: which of the page's models this is.
+        load: the number of this load; it grows with each on this host.
+        report: takes facts for the supervisor.
+        ended: called from the thread as the last thing it does.
+        open_adapter: makes the adapter.
+    """
 
     def __init__(
-        self, spec: ModelSpec, host: HostSpec, *, page: Page, index: int, report: Report,
-        open_adapter: OpenAdapter,
+        self, spec: ModelSpec, host: HostSpec, *, page: Page, index: int, load: int,
+        report: Report, ended: Callable[[], None], open_adapter: OpenAdapter,
     ) -> None:
-        self._spec, self._host, self._page, self._report = spec, host, page, report
-        self._base, self._index = model_base(index), index
+        self.spec, self.index = spec, index
+        self._host, self._page, self._report, self._ended = host, page, report, ended
+        self._base, self._load = model_base(index), load
         self._open_adapter = open_adapter
         self._adapter: ModelAdapter | None = None
         self._status, self._reason = ModelStatus.CREATED, ""
@@ -80,10 +100,16 @@ class ModelWorker:
         self._last_size = 1
         self._latencies: deque[int] = deque(maxlen=LATENCIES)
         self._stop = threading.Event()
+        self._is_over = False
         self._poll = select.epoll()
         self._thread = threading.Thread(target=self._run, name=f"model {spec.name}", daemon=True)
 
     # ------------------------------------------------------------ for the main thread
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether the thread is at its end; until then its connections are its own."""
+        return self._is_over
 
     def start(self) -> None:
         """Start the thread."""
@@ -95,7 +121,7 @@ class ModelWorker:
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """Ask the thread to finish its batch and leave."""
+        """Ask the thread to finish its batch, refuse what waits, and leave."""
         self._stop.set()
         os.eventfd_write(self._wake, 1)
 
@@ -104,10 +130,19 @@ class ModelWorker:
         self._thread.join(timeout_s)
 
     def orphans(self) -> list[tuple[str, socket.socket]]:
-        """Return the connections that are left after `join`, for the model's next version."""
-        left = [(c.client, c.sock) for c in self._connections.values()] + list(self._adopted)
+        """Return the connections that are left, for the model's next load, and free the rest.
+
+        Called once, after the thread has ended: it owns them until then.
+        """
+        left = list(self._adopted)
+        for connection in self._connections.values():
+            if connection.view is not None:
+                connection.view.close()
+            left.append((connection.client, connection.sock))
         self._connections.clear()
         self._adopted.clear()
+        self._poll.close()
+        os.close(self._wake)
         return left
 
     # ------------------------------------------------------------ the thread
@@ -116,17 +151,31 @@ class ModelWorker:
         self._poll.register(self._wake, select.EPOLLIN)
         self._page.clear(self._base, self._base + len(ModelWord))
         try:
-            if self._bring_up():
-                self._serve()
-            else:
-                self._refuse_until_stopped()
-        except Exception:  # noqa: BLE001 - the outermost loop of this thread
-            log.exception("the model's thread failed", extra={"model": self._spec.name})
-            error = ErrorInfo("internal", "the model's thread failed", "see the host's log")
-            self._move(ModelStatus.ERROR, "the model's thread failed", error=error)
+            self._live()
+        except Exception:  # the outermost loop of this thread
+            log.exception("the model's thread ended", extra={"model": self.spec.name})
         finally:
+            self._refuse_queue("the model is unloaded")
+            self._page.set(self._base + ModelWord.CLIENTS, 0)
             if self._adapter is not None:
                 self._adapter.unload()
+            self._is_over = True
+            self._ended()
+
+    def _live(self) -> None:
+        try:
+            if self._bring_up():
+                self._serve()
+        except Exception:  # an adapter may raise anything; its clients are told
+            log.exception("the model's thread failed", extra={"model": self.spec.name})
+            self._busy(False)
+            if self._adapter is not None:
+                self._adapter.unload()
+            error = ErrorInfo("internal", "the model's thread failed", "see the host's log")
+            self._move(ModelStatus.ERROR, "the model's thread failed", error=error)
+        self._refuse_queue("see the model's last error")
+        while not self._stop.is_set():  # nothing can be served: every request is told so
+            self._receive(timeout_s=None)
 
     def _bring_up(self) -> bool:
         """Load and prove the model; say whether it is ready."""
@@ -135,12 +184,12 @@ class ModelWorker:
         self._busy(True)
         try:
             adapter = self._open_adapter(
-                self._spec, providers=self._host.providers, threads=self._host.threads
+                self.spec, providers=self._host.providers, threads=self._host.threads
             )
+            self._adapter = adapter  # it is unloaded with us whatever happens next
             adapter.load()
-            self._adapter = adapter
             self._policy = BatchPolicy(
-                min(self._spec.max_batch, adapter.max_batch), self._host.batch_wait_ms / 1000
+                min(self.spec.max_batch, adapter.max_batch), self._host.batch_wait_ms / 1000
             )
             load_ms = (time.monotonic() - started_at) * 1000
             self._move(ModelStatus.LOADED, "weights are on the device", load_ms=load_ms)
@@ -152,6 +201,8 @@ class ModelWorker:
                 warmup_ms=warmup_s * 1000,
             )
         except SaccadeError as error:
+            if self._adapter is not None:  # a model in error holds no memory of the device
+                self._adapter.unload()
             self._move(ModelStatus.ERROR, error.what, error=error.info())
             return False
         finally:
@@ -164,10 +215,6 @@ class ModelWorker:
             if len(self._queue):
                 self._fill()
                 self._run_batch(self._queue.take(self._policy.max_batch))
-
-    def _refuse_until_stopped(self) -> None:
-        while not self._stop.is_set():
-            self._receive(timeout_s=None)
 
     def _fill(self) -> None:
         """Wait, at most the policy's wait, for what the clients say is on its way."""
@@ -186,8 +233,8 @@ class ModelWorker:
             if fd == self._wake:
                 os.eventfd_read(self._wake)
                 self._take_in()
-            else:
-                self._drain(self._connections[fd])
+            elif (connection := self._connections.get(fd)) is not None:
+                self._drain(connection)
 
     def _take_in(self) -> None:
         while self._adopted:
@@ -199,7 +246,9 @@ class ModelWorker:
         self._page.set(self._base + ModelWord.CLIENTS, len(self._connections))
 
     def _drain(self, connection: Connection) -> None:
-        while connection.sock.fileno() >= 0:
+        for _ in range(MESSAGES_AT_ONCE):
+            if not connection.is_open:
+                return
             try:
                 packet, fds = wire.receive(connection.sock)
             except BlockingIOError:
@@ -209,38 +258,47 @@ class ModelWorker:
                 return
             try:
                 self._take_message(connection, wire.host_bound(packet), fds)
-            except (msgspec.MsgspecError, ValueError):
+            except (msgspec.MsgspecError, ValueError, OSError):
                 log.exception("a bad message", extra={"client": connection.client})
                 self._part(connection)
-                return
             finally:
-                for fd in fds:  # RingView has taken the first out of the list
+                for fd in fds:
                     os.close(fd)
 
     def _take_message(
         self, connection: Connection, message: wire.HostBound, fds: list[int]
     ) -> None:
         if isinstance(message, wire.Lend):
-            if not fds:
-                raise ValueError("a ring without its memory")
-            if connection.view is not None:
-                connection.view.close()
-            connection.view = RingView(
-                fds.pop(0), slots=message.slots, slot_bytes=message.slot_bytes,
-                input_offset=message.input_offset,
-            )
+            self._take_ring(connection, message, fds)
         elif isinstance(message, wire.Submit):
             self._admit(connection, message)
         else:
             raise ValueError("a second hello")
+
+    def _take_ring(self, connection: Connection, lend: wire.Lend, fds: list[int]) -> None:
+        if not fds:
+            raise ValueError("a ring without its memory")
+        if connection.view is not None:
+            connection.view.close()
+            connection.view = None
+        if lend.load != self._load:
+            return  # made for another load's input; the client lends again when it hears of ours
+        connection.view = RingView(
+            fds[0], slots=lend.slots, slot_bytes=lend.slot_bytes, input_offset=lend.input_offset
+        )
 
     def _admit(self, connection: Connection, submit: wire.Submit) -> None:
         self._page.add(self._base + ModelWord.REQUESTS)
         connection.admitted = submit.admitted
         if self._status is not ModelStatus.READY:
             self._refuse(
-                connection, submit, "model_not_ready", f"model {self._spec.name} is {self._status}",
+                connection, submit, "model_not_ready", f"model {self.spec.name} is {self._status}",
                 self._reason,
+            )
+        elif connection.view is None:
+            self._refuse(
+                connection, submit, "model_not_ready", f"model {self.spec.name} was loaded anew",
+                "lend the ring again, then the frame",
             )
         elif not self._queue.put(connection.sock.fileno(), Request(connection, submit)):
             self._refuse(
@@ -249,15 +307,30 @@ class ModelWorker:
             )
         self._page.set(self._base + ModelWord.QUEUED, len(self._queue))
 
+    def _refuse_queue(self, fix: str) -> None:
+        """Return every loan that waits: nobody will run it."""
+        for request in self._queue.take(len(self._queue)):
+            self._refuse(
+                request.connection, request.submit, "model_not_ready",
+                f"model {self.spec.name} is no longer served", fix,
+            )
+        self._page.set(self._base + ModelWord.QUEUED, 0)
+
     def _part(self, connection: Connection) -> None:
+        if not connection.is_open:
+            return
         fd = connection.sock.fileno()
         self._poll.unregister(fd)
-        self._queue.forget(fd)
+        self._gone(self._queue.forget(fd))
         del self._connections[fd]
         connection.sock.close()
         if connection.view is not None:
             connection.view.close()
         self._page.set(self._base + ModelWord.CLIENTS, len(self._connections))
+
+    def _gone(self, requests: int) -> None:
+        """Book requests that nobody is left to answer."""
+        self._page.add(self._base + ModelWord.GONE, requests)
 
     # ------------------------------------------------------------ batches
 
@@ -276,7 +349,8 @@ class ModelWorker:
         self._book(requests, took_ns)
 
     def _is_wanted(self, request: Request) -> bool:
-        if request.connection.sock.fileno() < 0:
+        if not request.connection.is_open:
+            self._gone(1)
             return False
         if time.monotonic_ns() <= request.submit.deadline_ns:
             return True
@@ -306,7 +380,8 @@ class ModelWorker:
             if len(requests) > 1:
                 return [outcome for r in requests for outcome in self._infer([r])]
             log.warning(
-                "a frame failed", extra={"model": self._spec.name, "client": requests[0].connection.client},
+                "a frame failed",
+                extra={"model": self.spec.name, "client": requests[0].connection.client},
                 exc_info=not isinstance(error, SaccadeError),
             )
             if isinstance(error, SaccadeError):
@@ -320,31 +395,43 @@ class ModelWorker:
     ) -> None:
         submit = request.submit
         if isinstance(outcome, ErrorInfo):
-            self._refuse(request.connection, submit, outcome.code, outcome.what, outcome.fix)
             self._page.add(self._base + ModelWord.FAILED)
+            self._refuse(request.connection, submit, outcome.code, outcome.what, outcome.fix)
             return
-        self._send(
-            request.connection,
-            wire.Answer(submit.slot, submit.generation, submit.seq, outcome.pack(), took_ns, batch),
+        answer = wire.Answer(
+            submit.slot, submit.generation, submit.seq, outcome.pack(), took_ns, batch
         )
-        self._page.add(self._base + ModelWord.ANSWERED)
+        self._end(request.connection, answer, ModelWord.ANSWERED)
 
     def _refuse(
         self, connection: Connection, submit: wire.Submit, code: str, what: str, fix: str
     ) -> None:
         error = ErrorInfo(code, what, fix)
-        self._send(connection, wire.Refusal(submit.slot, submit.generation, submit.seq, error))
-        self._page.add(self._base + ModelWord.REFUSED)
+        refusal = wire.Refusal(submit.slot, submit.generation, submit.seq, error)
+        self._end(connection, refusal, ModelWord.REFUSED)
 
-    def _send(self, connection: Connection, message: wire.ClientBound) -> None:
+    def _end(
+        self, connection: Connection, message: wire.Answer | wire.Refusal, word: ModelWord
+    ) -> None:
+        """End one loan, and book how."""
+        connection.admitted = max(0, connection.admitted - 1)
+        if self._send(connection, message):
+            self._page.add(self._base + word)
+        else:
+            self._gone(1)
+
+    def _send(self, connection: Connection, message: wire.ClientBound) -> bool:
         """Send, or end the connection: a client that does not read its answers keeps no loan."""
-        if connection.sock.fileno() < 0:
-            return
+        if not connection.is_open:
+            return False
         try:
-            connection.sock.send(wire.encode(message))
-        except OSError:
-            log.warning("a client does not read", extra={"client": connection.client})
+            wire.send(connection.sock, wire.encode(message))
+        except OSError as error:
+            log.warning("a client does not read, or is gone",
+                        extra={"client": connection.client, "errno": error.errno})
             self._part(connection)
+            return False
+        return True
 
     def _book(self, requests: Sequence[Request], took_ns: int) -> None:
         page, base = self._page, self._base
@@ -371,12 +458,14 @@ class ModelWorker:
     def _info(self) -> wire.ModelInfo:
         adapter = self._adapter
         if adapter is None:
-            return wire.ModelInfo(self._spec.name, self._status, self._reason, demo=self._spec.demo)
+            return wire.ModelInfo(
+                self.spec.name, self._status, self._reason, demo=self.spec.demo, load=self._load
+            )
         spec = adapter.input
         return wire.ModelInfo(
-            self._spec.name, self._status, self._reason, spec.width, spec.height, spec.color,
+            self.spec.name, self._status, self._reason, spec.width, spec.height, spec.color,
             spec.pad, spec.pad_value, self._policy.max_batch, tuple(adapter.labels),
-            self._spec.demo,
+            self.spec.demo, self._load,
         )
 
     def _move(
@@ -388,7 +477,7 @@ class ModelWorker:
         adapter = self._adapter
         self._report(
             wire.ModelFact(
-                name=self._spec.name, status=status, reason=reason, index=self._index,
+                name=self.spec.name, status=status, reason=reason, index=self.index,
                 device=self._host.providers[0] if adapter else "",
                 family=adapter.family if adapter else "",
                 width=adapter.input.width if adapter else 0,

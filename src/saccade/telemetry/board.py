@@ -82,7 +82,7 @@ class ModelWord(IntEnum):
 
     REQUESTS = 0
     ANSWERED = 1
-    FAILED = 2
+    FAILED = 2  # of the refused: the model raised on it
     REFUSED = 3
     BATCHES = 4
     BUSY_NS = 5  # time spent in infer(), summed
@@ -93,6 +93,7 @@ class ModelWord(IntEnum):
     QUEUED = 10
     CLIENTS = 11
     BUSY_UNTIL_NS = 12  # monotonic deadline of what it is doing; 0: idle. A hang counts from here
+    GONE = 13  # requests whose client left before it was told: requests = answered + refused + gone
 
 
 MODEL_WORDS: Final = 16
