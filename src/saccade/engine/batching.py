@@ -1,8 +1,8 @@
 """Which requests make the next batch. Pure: no socket, no clock of its own.
 
-The rule: take what is admitted, up to the size of the last batch, and never wait when the queue
-says nobody else is coming. One client alone is never delayed; under load the batch that runs gives
-the next one time to arrive, so batches find their size without a window that must be guessed.
+The rule: wait, a little, for what the clients say is under way and for as many as the last batch
+had; those it answered come back. One client alone is never delayed; under load the batch that runs
+gives the next one time to arrive, so batches find their size without a window that must be guessed.
 Clients take turns, so that one that sends many cannot starve one that sends few.
 """
 
@@ -32,17 +32,15 @@ class BatchPolicy:
         """Return the size worth waiting for.
 
         Args:
-            last: size of the batch before.
-            admitted: requests under way at all clients that have one here.
+            last: size of the batch before; whoever was answered with it is likely to come again.
+            admitted: requests under way at all clients, without what is answered already. A client
+                that has been answered and sends nothing does not count: it would delay the others.
         """
         return max(1, min(self.max_batch, max(last, admitted)))
 
     def is_full_enough(self, *, size: int, last: int, admitted: int, waited_s: float) -> bool:
         """Say whether to run now rather than wait for more."""
-        if size >= self.max_batch or waited_s >= self.wait_s:
-            return True
-        # Nobody else is on the way: waiting would be latency for nothing.
-        return size >= min(self.wanted(last=last, admitted=admitted), admitted)
+        return waited_s >= self.wait_s or size >= self.wanted(last=last, admitted=admitted)
 
 
 class FairQueue(Generic[Item]):
