@@ -1,18 +1,20 @@
-"""One part of the process tree as the supervisor keeps it: what it is, how it lives, what it may know."""
+"""One part of the process tree as the supervisor keeps it: its life, and what it may know."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
+import shutil
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from saccade.desired import CameraSpec, Desired, HostSpec
 from saccade.engine import wire
+from saccade.engine.outgoing import Outgoing
 from saccade.engine.restarts import RestartPolicy, Restarts
 from saccade.spawn import Child
 from saccade.telemetry.board import (
@@ -26,13 +28,20 @@ from saccade.telemetry.board import (
     book_dead_camera,
     model_base,
 )
+from saccade.types import HostName
+
+#: How long a process may take from its start to its first heartbeat, seconds: imports and the cold
+#: disk of a small machine that starts ten of them at once.
+START_S: Final = 60.0
+#: What is copied at once when a log is trimmed.
+COPY_BYTES: Final = 256 * 1024
 
 
 class PartState(StrEnum):
     """Where a part is in its life."""
 
     WAITING = "backoff"  # starts at `start_at`
-    STARTING = "starting"
+    STARTING = "starting"  # no heartbeat yet
     RUNNING = "running"
     ERROR = "error"  # its restart budget is spent
     STOPPED = "stopped"
@@ -47,8 +56,10 @@ class Part:
     host: HostSpec | None = None
     camera: CameraSpec | None = None
     listeners: dict[str, str] = field(default_factory=dict)
+    model_host: HostName | None = None  # where a camera's model was when the camera started
     page: int = -1
     child: Child | None = None
+    outgoing: Outgoing | None = None  # what is still to be said to the child
     state: PartState = PartState.WAITING
     reason: str = ""
     start_at: float = 0.0
@@ -56,6 +67,7 @@ class Part:
     restarts: Restarts = field(default_factory=Restarts)
     is_leaving: bool = False
     successor: CameraSpec | None = None
+    is_condemned: bool = False  # it was killed and is not dead yet
     _beat: int = 0
     _silent_ticks: int = 0
     _late_ticks: int = 0
@@ -73,20 +85,29 @@ class Part:
         """Say whether it waits for its start."""
         return self.child is None and self.state is PartState.WAITING
 
-    def started(self, now: float, page: Page) -> None:
+    def started(self, child: Child, now: float, page: Page) -> None:
         """Record a start."""
-        self.state, self.started_at, self.is_leaving = PartState.RUNNING, now, False
+        self.child, self.outgoing = child, Outgoing(child.control)
+        self.state, self.started_at = PartState.STARTING, now
+        self.is_leaving = self.is_condemned = False
         self.reason = self._restart_reason
         self._silent_ticks = self._late_ticks = 0
         self._beat = page.get(Word.HEARTBEAT)
 
     def leave(self, now: float) -> None:
-        """Record that it was told to stop."""
-        self.is_leaving, self.start_at = True, now
+        """Record that it was told to stop; `start_at` says since when."""
+        if not self.is_leaving:
+            self.is_leaving, self.start_at = True, now
+
+    def kill(self) -> None:
+        """End its process; its death is heard later."""
+        if self.child is not None:
+            self.is_condemned = True
+            self.child.kill()
 
     def died(self, page: Page) -> None:
         """Record a death and close its accounts."""
-        self.child = None
+        self.child = self.outgoing = None
         self.state = PartState.STOPPED
         if self.camera is not None:
             book_dead_camera(page)
@@ -109,14 +130,21 @@ class Part:
         an hour, nobody is blamed for it.
         """
         beat = page.get(Word.HEARTBEAT)
-        self._silent_ticks = 0 if beat != self._beat else self._silent_ticks + 1
+        if beat != self._beat and self.state is PartState.STARTING:
+            self.state = PartState.RUNNING
+        busy = [
+            until for i in range(MODELS_PER_HOST if self.host is not None else 0)
+            if (until := page.get(model_base(i) + ModelWord.BUSY_UNTIL_NS))
+        ]
+        # A library that loads or runs a model may keep the interpreter's lock: the deadline of that
+        # work says when it hangs, not the silence of the other thread.
+        is_silent = beat == self._beat and not any(until >= now * 1e9 for until in busy)
+        self._silent_ticks = self._silent_ticks + 1 if is_silent else 0
         self._beat = beat
-        late = self.host is not None and any(
-            0 < page.get(model_base(i) + ModelWord.BUSY_UNTIL_NS) < now * 1e9
-            for i in range(MODELS_PER_HOST)
-        )
-        self._late_ticks = self._late_ticks + 1 if late else 0
-        return self._silent_ticks * tick_s > hang_s or self._late_ticks >= 2
+        is_late = any(until < now * 1e9 for until in busy)
+        self._late_ticks = self._late_ticks + 1 if is_late else 0
+        patience_s = max(hang_s, START_S) if self.state is PartState.STARTING else hang_s
+        return self._silent_ticks * tick_s > patience_s or self._late_ticks >= 2
 
     def report(self) -> wire.ProcessState:
         """Return what the state that is pushed says of it."""
@@ -133,14 +161,15 @@ class PageBook:
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
 
-    def take(self, name: str, board: Board) -> int:
-        """Return the part's page: a clean one, or None is left and it raises."""
+    def take(self, name: str, board: Board) -> int | None:
+        """Return the part's page, a clean one; None when every page is taken."""
         if name in self._used:
             return self._used[name]
         taken = set(self._used.values())
-        index = next(i for i in range(PAGES) if i not in taken)
-        board.page(index).clear(0, PAGE_WORDS)
-        self._used[name] = index
+        index = next((i for i in range(PAGES) if i not in taken), None)
+        if index is not None:
+            board.page(index).clear(0, PAGE_WORDS)
+            self._used[name] = index
         return index
 
     def free(self, name: str) -> None:
@@ -150,25 +179,33 @@ class PageBook:
 
 def without_secrets(desired: Desired, role: str) -> Desired:
     """Return what a role may know: a camera sees no database and no other camera's password."""
-    if role in {"server", "router", "worker"}:
+    if role == "server":  # it adds and changes cameras, so it knows them all
         return desired
+    known = msgspec.structs.replace(desired, cameras=(), settings=b"")
+    if role == "worker":
+        return known
+    hooks = tuple(msgspec.structs.replace(hook, url="", secret="") for hook in desired.webhooks)
+    if role == "router":  # to whom an event is owed, not where that is
+        return msgspec.structs.replace(known, webhooks=hooks)
     storage = msgspec.structs.replace(desired.storage, url="")
-    return msgspec.structs.replace(desired, storage=storage, cameras=(), webhooks=(), settings=b"")
+    return msgspec.structs.replace(known, storage=storage, webhooks=())
 
 
 def trim_log(path: Path, most_bytes: int) -> None:
-    """Keep a log below its limit: its older half goes to `<name>.1`.
+    """Keep a log below its limit: its newest `most_bytes` go to `<name>.1`, and it starts anew.
 
-    The child appends (O_APPEND), so the file can be cut under it.
+    The child appends (O_APPEND), so the file can be cut under it. On a full disk the old lines are
+    given up: a log must never be what ends the tree.
     """
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size <= most_bytes:
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        if size <= most_bytes:
             return
-        data = path.read_bytes()
-        path.with_suffix(".log.1").write_bytes(data)
+        kept = path.with_suffix(".log.1")
+        try:
+            with path.open("rb") as old, kept.open("wb") as new:
+                old.seek(size - most_bytes)
+                shutil.copyfileobj(old, new, COPY_BYTES)
+        except OSError:
+            kept.unlink(missing_ok=True)
         os.truncate(path, 0)
-
-
-def uptime_s(started_at: float) -> float:
-    """Return the seconds since a start."""
-    return time.monotonic() - started_at

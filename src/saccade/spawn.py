@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,12 @@ import msgspec
 from saccade.desired import CameraSpec, Desired, HostSpec
 
 _PR_SET_PDEATHSIG: Final = 1
+#: What a child runs, with the descriptor of its boot message as the last argument.
+PROGRAM: Final = (sys.executable, "-m", "saccade.run")
+#: Settings are read once, by the parent: a child that decodes strangers' streams must not find the
+#: passwords of all others in its environment.
+_SETTINGS_PREFIX: Final = "SACCADE_"
+_SETTINGS_ALIASES: Final = frozenset({"DATABASE_URL"})  # of those, the one that holds a secret
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +72,14 @@ class Child:
 def memfd_with(data: bytes, name: str) -> int:
     """Return an inheritable descriptor to read `data` from."""
     fd = os.memfd_create(name, 0)
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.set_inheritable(fd, True)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.set_inheritable(fd, True)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -77,7 +89,7 @@ def read_memfd(fd: int) -> bytes:
         return file.read()
 
 
-def start_child(boot: Boot, *, log_path: Path) -> Child:
+def start_child(boot: Boot, *, log_path: Path, program: Sequence[str] = PROGRAM) -> Child:
     """Start one child; called from the main thread only.
 
     A child whose starting thread ends gets its death signal then, so a thread must not start one.
@@ -85,23 +97,41 @@ def start_child(boot: Boot, *, log_path: Path) -> Child:
     Args:
         boot: everything but `control_fd`, which is made here.
         log_path: where its output and log go, appended.
+        program: the command, without its last argument.
+
+    Raises:
+        OSError: there is no memory, descriptor, process or disk left for it; nothing is left over.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    boot = msgspec.structs.replace(boot, control_fd=theirs.fileno())
-    boot_fd = memfd_with(msgspec.msgpack.encode(boot), "saccade-boot")
-    passed = (boot_fd, theirs.fileno(), boot.board_fd, *boot.listeners.values())
-    try:
-        with log_path.open("ab", buffering=0) as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "saccade.run", str(boot_fd)],
-                pass_fds=passed, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )
-    finally:
-        os.close(boot_fd)
-        theirs.close()
-    return Child(process.pid, os.pidfd_open(process.pid), ours, process)
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+        ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(ours.close)
+        theirs.callback(other.close)
+        ours.setblocking(False)
+        boot = msgspec.structs.replace(boot, control_fd=other.fileno())
+        boot_fd = memfd_with(msgspec.msgpack.encode(boot), "saccade-boot")
+        theirs.callback(os.close, boot_fd)
+        passed = (boot_fd, other.fileno(), boot.board_fd, *boot.listeners.values())
+        log = theirs.enter_context(log_path.open("ab", buffering=0))
+        process = subprocess.Popen(
+            [*program, str(boot_fd)], pass_fds=passed, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, start_new_session=True, env=_environment(),
+        )
+        undo.callback(_end, process)
+        pidfd = os.pidfd_open(process.pid)
+        undo.pop_all()
+        return Child(process.pid, pidfd, ours, process)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS_PREFIX) and name not in _SETTINGS_ALIASES
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -15,6 +15,8 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,18 +25,24 @@ import msgspec
 from saccade import parts
 from saccade.desired import CameraSpec, Desired
 from saccade.engine import wire
-from saccade.engine.restarts import RestartPolicy
-from saccade.errors import PortInUse, SaccadeError
+from saccade.engine.outgoing import Outgoing
 from saccade.engine.owner import ModelsOwner
+from saccade.engine.restarts import RestartPolicy
+from saccade.errors import SaccadeError
+from saccade.listeners import bind_http, url
 from saccade.parts import Part, PartState
-from saccade.spawn import Boot, read_memfd, start_child
-from saccade.telemetry.board import Board
-from saccade.types import CameraId, CameraState
+from saccade.spawn import PROGRAM, Boot, read_memfd, start_child
+from saccade.telemetry.board import PAGES, Board
+from saccade.types import CameraId, CameraState, HostName, ModelName
 
 #: Seconds between two looks at the heartbeats.
 TICK_S: Final = 0.5
 #: A process that has lived this long is good even if nobody asked it anything, seconds.
 GOOD_AFTER_S: Final = 30.0
+#: Words of one child that are heard in one turn: one that never stops talking keeps nobody waiting.
+WORDS_AT_ONCE: Final = 64
+#: Facts kept for the router while it is away; the oldest go first, and that is told too.
+NEWS_MOST: Final = 10_000
 
 
 class Supervisor:
@@ -42,10 +50,11 @@ class Supervisor:
 
     Args:
         desired: what should run.
+        program: what a child runs, see `spawn.start_child`.
     """
 
-    def __init__(self, desired: Desired) -> None:
-        self._desired = desired
+    def __init__(self, desired: Desired, *, program: Sequence[str] = PROGRAM) -> None:
+        self._desired, self._program = desired, program
         self._run_dir, self._log_dir = Path(desired.run_dir), Path(desired.data_dir) / "logs"
         self._poll = select.epoll()
         self._board = Board.create()
@@ -55,7 +64,8 @@ class Supervisor:
         self._listeners: dict[str, socket.socket] = {}
         self._cameras: dict[CameraId, tuple[CameraState, str, float]] = {}
         self._models = ModelsOwner(desired.models, tell=self._happened)
-        self._news: list[wire.Happened] = []  # for the router, oldest first
+        self._news: deque[wire.Happened] = deque()  # for the router, oldest first
+        self._news_lost = 0
         self._version, self._dirty = 0, True
         self._stopping_at: float | None = None
         self._next_tick = 0.0
@@ -120,13 +130,19 @@ class Supervisor:
         for camera in self._desired.cameras:
             self._add_camera(camera)
 
-    def _add(self, part: Part) -> None:
-        part.page = self._pages.take(part.name, self._board)
+    def _add(self, part: Part) -> bool:
+        page = self._pages.take(part.name, self._board)
+        if page is None:
+            self._happened("process_refused", "error", f"{part.name} is not started: "
+                           f"{PAGES} processes is the most there can be", data={"most": PAGES})
+            return False
+        part.page = page
         self._parts[part.name] = part
+        return True
 
     def _add_camera(self, spec: CameraSpec) -> None:
-        self._cameras[spec.id] = (CameraState.CONNECTING, "starting", time.time())
-        self._add(Part(f"camera-{spec.id}", "camera", camera=spec))
+        if self._add(Part(f"camera-{spec.id}", "camera", camera=spec)):
+            self._cameras[spec.id] = (CameraState.CONNECTING, "starting", time.time())
 
     # ------------------------------------------------------------ each turn
 
@@ -145,30 +161,36 @@ class Supervisor:
                 self._start(part)
         if self._stopping_at is not None:
             self._stop_in_order(now)
+        for part in self._parts.values():
+            if part.outgoing is not None:
+                part.outgoing.flush()
         self._tell_router()
         self._publish()
 
     def _tick(self, now: float) -> None:
         for part in self._parts.values():
-            if part.child is None:
-                continue
-            if part.is_hung(self._board.page(part.page), TICK_S, self._hang_s(part), now):
-                part.reason = "hung: no heartbeat"
-                self._happened("process_hung", "error", f"{part.name} hung and was ended")
-                part.child.kill()
-            elif not part.restarts.has_been_good and now - part.started_at > GOOD_AFTER_S:
-                part.restarts = part.restarts.good()
             parts.trim_log(self._log_dir / f"{part.name}.log",
                            self._desired.supervisor.log_max_bytes)
+            if part.child is not None and not part.is_condemned:
+                self._judge(part, now)
         self._dirty = True
 
-    def _hang_s(self, part: Part) -> float:
-        return self._desired.supervisor.hang_seconds if part.host is None else max(
-            self._desired.supervisor.hang_seconds, 5.0
-        )
+    def _judge(self, part: Part, now: float) -> None:
+        policy = self._desired.supervisor
+        if part.is_leaving:  # it has a deadline, and beats no more once it tidies up
+            if now - part.start_at > policy.stop_seconds:
+                part.kill()
+        elif part.is_hung(self._board.page(part.page), TICK_S, policy.hang_seconds, now):
+            part.reason = "hung: no heartbeat"
+            self._happened("process_hung", "error", f"{part.name} hung and was ended")
+            part.kill()
+        elif part.state is PartState.RUNNING and now - part.started_at > GOOD_AFTER_S:
+            part.restarts = part.restarts.good()
 
     def _start(self, part: Part) -> None:
         page = self._board.page(part.page)
+        if part.camera is not None:
+            part.model_host = self._host_of(part.camera)
         boot = Boot(
             role=part.role, name=part.title, supervisor_pid=os.getpid(), control_fd=-1,
             board_fd=self._board.fd, page=part.page,
@@ -176,9 +198,16 @@ class Supervisor:
             desired=parts.without_secrets(self._desired, part.role), host=part.host,
             camera=part.camera,
         )
-        part.child = start_child(boot, log_path=self._log_dir / f"{part.name}.log")
-        part.started(time.monotonic(), page)
-        for fd, what in ((part.child.pidfd, "death"), (part.child.control.fileno(), "word")):
+        try:
+            child = start_child(boot, log_path=self._log_dir / f"{part.name}.log",
+                                program=self._program)
+        except OSError as error:  # no memory, descriptor, process or disk left: not its fault
+            part.reason = f"cannot be started: {os.strerror(error.errno or 0)}"
+            part.start_at = time.monotonic() + self._desired.supervisor.backoff_max_seconds
+            self._happened("process_not_started", "error", f"{part.name} {part.reason}")
+            return
+        part.started(child, time.monotonic(), page)
+        for fd, what in ((child.pidfd, "death"), (child.control.fileno(), "word")):
             self._by_fd[fd] = (part, what)
             self._poll.register(fd, select.EPOLLIN)
         if part.host is not None:
@@ -186,23 +215,27 @@ class Supervisor:
                 self._order(part, wire.Load(spec))
         self._dirty = True
 
+    def _host_of(self, camera: CameraSpec) -> HostName | None:
+        return next((m.host for m in self._desired.models if m.name == camera.model), None)
+
     def _attend(self, fd: int) -> None:
         known = self._by_fd.get(fd)
-        if known is None:
+        if known is None:  # it was closed earlier in this turn
             return
         part, what = known
-        self._hear(part)  # last words come before the death
         if what == "death":
+            self._hear(part, most=None)  # last words come before the death, all of them
             self._bury(part)
+        else:
+            self._hear(part, most=WORDS_AT_ONCE)
 
     # ------------------------------------------------------------ death
 
     def _bury(self, part: Part) -> None:
         child = part.child
         assert child is not None
-        for fd in (child.pidfd, child.control.fileno()):
-            self._poll.unregister(fd)
-            del self._by_fd[fd]
+        self._forget(child.pidfd)
+        self._forget(child.control.fileno())
         status = child.reap()
         part.died(self._board.page(part.page))
         self._dirty = True
@@ -211,21 +244,28 @@ class Supervisor:
         if part.is_leaving or self._stopping_at is not None:
             self._remove(part)
             return
-        policy = self._desired.supervisor
+        self._restart_later(part, status)
+
+    def _forget(self, fd: int) -> None:
+        if self._by_fd.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def _restart_later(self, part: Part, status: int) -> None:
+        policy, reason = self._desired.supervisor, f"ended with status {status}"
         part.plan_restart(
             RestartPolicy(policy.backoff_initial_seconds, policy.backoff_max_seconds,
                           policy.restart_budget),
-            time.monotonic(), f"ended with status {status}",
+            time.monotonic(), reason,
         )
+        is_given_up = part.state is PartState.ERROR
         if part.camera is not None:
-            gone = part.state is PartState.ERROR
             self._set_camera(
-                part.camera.id, CameraState.ERROR if gone else CameraState.RECONNECTING,
-                "its process keeps dying" if gone else "its process is starting again",
+                part.camera.id, CameraState.ERROR if is_given_up else CameraState.RECONNECTING,
+                "its process keeps dying" if is_given_up else "its process is starting again",
             )
-        self._happened("process_died", "warning", f"{part.name} ended with status {status}",
+        self._happened("process_died", "warning", f"{part.name} {reason}",
                        data={"status": status, "restarts": part.restarts.total})
-        if part.state is PartState.ERROR:
+        if is_given_up:
             self._happened("process_given_up", "error",
                            f"{part.name} died {policy.restart_budget} times without one good "
                            "answer and is not started again")
@@ -240,19 +280,31 @@ class Supervisor:
 
     # ------------------------------------------------------------ words
 
-    def _hear(self, part: Part) -> None:
-        child = part.child
-        while child is not None and child.control.fileno() >= 0:
+    def _hear(self, part: Part, *, most: int | None) -> None:
+        """Hear what a child says, at most `most` words of it."""
+        child, heard = part.child, 0
+        while child is not None and (most is None or heard < most):
             try:
-                packet, _fds = wire.receive(child.control)
+                packet = wire.hear(child.control)
             except BlockingIOError:
                 return
-            if not packet:
-                return  # the pidfd says it next
-            self._take_word(part, wire.from_child(packet))
+            if not packet:  # the pidfd says it next; until then this end is readable for ever
+                self._forget(child.control.fileno())
+                return
+            heard += 1
+            try:
+                word = wire.from_child(packet)
+            except msgspec.MsgspecError as error:
+                self._happened("process_fault", "error",
+                               f"{part.name} said what is no message and is ended: {error}")
+                part.kill()
+                return
+            self._take_word(part, word)
             self._dirty = True
 
     def _take_word(self, part: Part, word: wire.FromChild) -> None:
+        if part.state is PartState.STARTING:
+            part.state = PartState.RUNNING
         if isinstance(word, wire.Good):
             part.restarts = part.restarts.good()
         elif isinstance(word, wire.ModelFact):
@@ -293,10 +345,19 @@ class Supervisor:
         for part in [p for p in self._parts.values() if p.camera is not None]:
             assert part.camera is not None
             spec = specs.pop(part.camera.id, None)
-            if spec is None or spec.revision != part.camera.revision:
+            if part.is_leaving:  # it cannot stay any more, whatever it is: only who follows changes
+                part.successor = spec
+            elif spec is None or self._is_other(part, spec):
                 self._retire(part, spec)
         for spec in specs.values():
             self._add_camera(spec)
+
+    def _is_other(self, part: Part, spec: CameraSpec) -> bool:
+        """Say whether a camera's process must be replaced to be what is wanted."""
+        if part.camera is None or spec.revision != part.camera.revision:
+            return True
+        host = self._host_of(spec)  # a model that is away for a while moves nobody
+        return part.child is not None and host is not None and host != part.model_host
 
     def _retire(self, part: Part, successor: CameraSpec | None) -> None:
         part.successor = successor
@@ -307,31 +368,38 @@ class Supervisor:
         self._order(part, wire.Stop("the camera was changed" if successor else "removed"))
 
     def _order(self, part: Part, order: wire.ToChild) -> bool:
-        if part.child is None:
-            return False
-        try:
-            part.child.control.send(wire.encode(order))
-        except OSError:
-            return False
-        return True
+        return part.outgoing is not None and part.outgoing.say(order)
 
     def _happened(
-        self, kind: str, severity: str, message: str, *, camera: str | None = None,
-        model: str | None = None, data: dict[str, str | int | float | None] | None = None,
+        self, kind: str, severity: str, message: str, *, camera: CameraId | None = None,
+        model: ModelName | None = None, data: dict[str, str | int | float | None] | None = None,
     ) -> None:
+        if len(self._news) >= NEWS_MOST:
+            self._news.popleft()
+            self._news_lost += 1
         self._news.append(wire.Happened(kind=kind, severity=severity, message=message,
                                         camera=camera, model=model, data=data or {}))
         self._dirty = True
 
     def _tell_router(self) -> None:
-        router = self._parts.get("router")
-        while self._news and router is not None and self._order(router, self._news[0]):
-            del self._news[0]
+        outgoing = self._outgoing_of("router")
+        if outgoing is not None and outgoing.is_idle and self._news_lost:
+            outgoing.say(wire.Happened(
+                kind="events_lost", severity="error", data={"lost": self._news_lost},
+                message=f"{self._news_lost} events were lost while the router was away",
+            ))
+            self._news_lost = 0
+        while self._news and outgoing is not None and outgoing.is_idle:
+            outgoing.say(self._news.popleft())
+
+    def _outgoing_of(self, name: str) -> Outgoing | None:
+        part = self._parts.get(name)
+        return None if part is None else part.outgoing
 
     def _publish(self) -> None:
-        server = self._parts.get("server")
-        if not self._dirty or server is None:
-            return
+        outgoing = self._outgoing_of("server")
+        if not self._dirty or outgoing is None or not outgoing.is_idle:
+            return  # what it does not read now is old when it does: it gets the newest then
         self._version += 1
         state = wire.TreeState(
             version=self._version,
@@ -344,16 +412,16 @@ class Supervisor:
                 if p.camera is not None and (s := self._cameras.get(p.camera.id)) is not None
             ),
         )
-        if self._order(server, state):
-            self._dirty = False
+        self._dirty = not outgoing.say(state)
 
     def _announce(self) -> None:
         server = self._parts.get("server")
         if self._announced or server is None or not server.restarts.has_been_good:
             return
         self._announced = True
-        sys.stdout.write(f"saccade is on {url(self._desired)}  (Ctrl-C stops it)\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # who has started us may not listen any more
+            sys.stdout.write(f"saccade is on {url(self._desired)}  (Ctrl-C stops it)\n")
+            sys.stdout.flush()
 
     # ------------------------------------------------------------ stop
 
@@ -381,7 +449,7 @@ class Supervisor:
                     part.leave(now)
                     self._order(part, wire.Stop("the server stops"))
                 elif now - self._stopping_at > limit * share:
-                    part.child.kill()
+                    part.kill()
             if group:
                 self._next_tick = min(self._next_tick, now + 0.1)
                 return
@@ -397,35 +465,6 @@ class Supervisor:
                 path.unlink()
         if self._desired.remove_data_on_exit:
             shutil.rmtree(self._desired.data_dir, ignore_errors=True)
-
-
-def url(desired: Desired) -> str:
-    """Return where a person's browser finds the server."""
-    host = desired.server.host
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - not a bind
-    return f"http://{f'[{shown}]' if ':' in shown else shown}:{desired.server.port}"
-
-
-def bind_http(host: str, port: int) -> socket.socket:
-    """Bind the door.
-
-    Raises:
-        PortInUse: somebody else listens there, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise PortInUse(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
-            fix="stop what uses it, or choose another with --port or server.port",
-        ) from None
-    sock.listen(512)
-    sock.setblocking(False)
-    return sock
 
 
 def main(argv: list[str]) -> int:
