@@ -20,13 +20,14 @@ import msgspec
 from saccade.cameras.episodes import Episode, EpisodeKind, Episodes
 from saccade.desired import Desired
 from saccade.engine import wire
+from saccade.errors import SaccadeError
 from saccade.storage.database import Database
 from saccade.storage.events import EventStore, NewEvent, Sink
 from saccade.storage.registry import RetentionClass
 from saccade.storage.retention import RetentionPolicy, purge
 from saccade.storage.tables import metadata
 from saccade.telemetry.board import Page, RouterWord, Word
-from saccade.types import CameraId, Severity
+from saccade.types import CameraId, ModelName, Severity
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,17 @@ log = logging.getLogger(__name__)
 BACKLOG_MOST: Final = 10_000
 #: Seconds between two tries when a commit fails.
 RETRY_S: Final = 1.0
+#: Longest wait for another writer of the database, seconds. Far below the patience of the
+#: supervisor: a router that waits shows no heartbeat, and its death would lose what it keeps.
+BUSY_S: Final = 2.0
+#: Observations of one camera that are read in one turn, so that none keeps the others waiting.
+OBSERVATIONS_AT_ONCE: Final = 64
 #: Rows one purge may delete at once, so that no other writer waits long.
 PURGE_ROWS: Final = 500
+#: Of the usual time between two observations of a camera: silence shorter than that is none.
+PERIODS_OF_SILENCE: Final = 2.5
+#: Longest time between two observations that counts as usual, seconds.
+LONGEST_PERIOD_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -43,9 +53,37 @@ class Scene:
     """What the router keeps of one camera."""
 
     episodes: Episodes
-    model: str
+    model: ModelName
     at_wall_offset: float = 0.0  # wall minus monotonic, from its last observation
-    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    lag_s: float = 0.0  # from capture to here, of its last observation
+    last_at: float | None = None
+    gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+
+    def hear(self, observation: wire.Observation, now: float) -> list[Episode]:
+        """Take an observation that arrives at `now`; return what it means."""
+        at, episodes = observation.at, self.episodes
+        if self.last_at is not None:
+            self.gaps_s.append(min(max(0.0, at - self.last_at), LONGEST_PERIOD_S))
+        self.last_at, self.lag_s = at, max(0.0, now - at)
+        self.model, self.at_wall_offset = observation.model, observation.at_wall - at
+        # A camera that is looked at every two seconds, or whose model takes that long, says nothing
+        # for longer than `leave_seconds` while its object stands there.
+        usual_s = sorted(self.gaps_s)[len(self.gaps_s) // 2] if self.gaps_s else 0.0
+        episodes.leave_seconds = max(observation.leave_seconds, PERIODS_OF_SILENCE * usual_s)
+        episodes.appear_frames = observation.appear_frames  # the camera may have been edited
+        seen: dict[str, tuple[int, float]] = {}
+        for thing in observation.seen:
+            count, best = seen.get(thing.label, (0, 0.0))
+            seen[thing.label] = (count + 1, max(best, thing.confidence))
+        return episodes.observe(at, seen)
+
+    def pass_time(self, now: float) -> list[Episode]:
+        """End what has been silent too long; what is on its way here is not silence yet."""
+        return self.episodes.pass_time(now - self.lag_s)
+
+    def next_end(self) -> float:
+        """Return when `pass_time` has something to say at the earliest."""
+        return self.episodes.next_end() + self.lag_s
 
 
 class Router:
@@ -62,7 +100,7 @@ class Router:
         self, desired: Desired, *, listener: socket.socket, control: socket.socket, page: Page
     ) -> None:
         self._desired, self._listener, self._control, self._page = desired, listener, control, page
-        self._database = Database(desired.storage.url)
+        self._database = Database(desired.storage.url, busy_seconds=BUSY_S)
         self._store = EventStore(self._database)
         self._clients: dict[int, socket.socket] = {}
         self._scenes: dict[CameraId, Scene] = {}
@@ -96,7 +134,7 @@ class Router:
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
-        ends = [scene.episodes.next_end() for scene in self._scenes.values()]
+        ends = [scene.next_end() for scene in self._scenes.values()]
         soonest = min([now + 0.5, *ends, *([self._commit_at] if self._commit_at else [])])
         return max(0.0, soonest - now)
 
@@ -119,9 +157,9 @@ class Router:
 
     def _hear_camera(self, fd: int) -> None:
         client = self._clients[fd]
-        while True:
+        for _ in range(OBSERVATIONS_AT_ONCE):
             try:
-                packet, _fds = wire.receive(client)
+                packet = wire.hear(client)
             except BlockingIOError:
                 return
             try:
@@ -139,7 +177,7 @@ class Router:
     def _hear_supervisor(self) -> None:
         while True:
             try:
-                packet, _fds = wire.receive(self._control)
+                packet = wire.hear(self._control)
             except BlockingIOError:
                 return
             word = wire.to_child(packet) if packet else wire.Stop("the supervisor is gone")
@@ -149,28 +187,24 @@ class Router:
             if isinstance(word, wire.Happened):
                 self._keep(NewEvent(
                     kind=word.kind, severity=Severity(word.severity), camera=word.camera,
-                    model=word.model, at_wall=time.time(), message=word.message, data=word.data,
+                    model=word.model, at_wall=time.time(), message=word.message,
+                    data={**word.data},
                 ))
 
     def _observe(self, observation: wire.Observation) -> None:
         self._page.add(RouterWord.OBSERVATIONS)
         scene = self._scenes.get(observation.camera)
         if scene is None:
-            scene = Scene(Episodes(observation.appear_frames, observation.leave_seconds), "")
+            scene = Scene(Episodes(observation.appear_frames, observation.leave_seconds),
+                          observation.model)
             self._scenes[observation.camera] = scene
-        scene.model = observation.model
-        scene.at_wall_offset = observation.at_wall - observation.at
-        seen: dict[str, tuple[int, float]] = {}
-        for thing in observation.seen:
-            count, best = seen.get(thing.label, (0, 0.0))
-            seen[thing.label] = (count + 1, max(best, thing.confidence))
-        for fact in scene.episodes.observe(observation.at, seen):
+        for fact in scene.hear(observation, time.monotonic()):
             self._keep(_event(observation.camera, scene, fact))
 
     def _end_episodes(self) -> None:
         now = time.monotonic()
         for camera, scene in self._scenes.items():
-            for fact in scene.episodes.pass_time(now):
+            for fact in scene.pass_time(now):
                 self._keep(_event(camera, scene, fact))
 
     # ------------------------------------------------------------ what is kept
@@ -189,17 +223,36 @@ class Router:
             return
         events = list(self._backlog)
         try:
-            with self._database.write() as connection:
-                self._store.append(connection, events, sinks=self._sinks())
-        except Exception:  # noqa: BLE001 - whatever the database's driver raises
-            log.exception("events could not be committed", extra={"waiting": len(events)})
+            self._store_all(events)
+        except SaccadeError as error:  # busy, full, away: it comes back
+            log.warning("events could not be committed",
+                        extra={"waiting": len(events), "code": error.code, "what": error.what})
             self._page.add(RouterWord.FAILED_COMMITS)
             self._commit_at = time.monotonic() + RETRY_S
-            return
+        except Exception:
+            log.exception("events could not be committed together")
+            self._page.add(RouterWord.FAILED_COMMITS)
+            self._commit_singly()
+
+    def _store_all(self, events: list[NewEvent]) -> None:
+        with self._database.write() as connection:
+            self._store.append(connection, events, sinks=self._sinks())
         for _ in events:
             self._backlog.popleft()
         self._page.add(RouterWord.COMMITS)
         self._page.add(RouterWord.EVENTS, len(events))
+
+    def _commit_singly(self) -> None:
+        """Commit what can be: one event that no database takes must not hold back all others."""
+        while self._backlog:
+            try:
+                self._store_all([self._backlog[0]])
+            except SaccadeError:
+                self._commit_at = time.monotonic() + RETRY_S
+                return
+            except Exception:
+                lost = self._backlog.popleft()
+                log.exception("an event is lost: it cannot be stored", extra={"kind": lost.kind})
 
     def _sinks(self) -> list[Sink]:
         return [Sink(hook.name, frozenset(hook.kinds)) for hook in self._desired.webhooks]
@@ -213,7 +266,7 @@ class Router:
         })
         try:
             gone = purge(self._database, metadata, policy, now_wall=time.time(), limit=PURGE_ROWS)
-        except Exception:  # noqa: BLE001 - tried again at the next turn
+        except Exception:  # tried again at the next turn
             log.exception("the purge failed")
             return
         if gone:
