@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from saccade.types import DropReason
+
+#: Seconds, and share of a period, by which a frame may be early. Without it a frame that arrives a
+#: millisecond before it is due is left out, and the one taken instead is late by a whole frame of
+#: the source. Below the period of a 60 fps source, so that no earlier frame is taken for it.
+EARLY_S: Final = 0.010
+EARLY_SHARE: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -29,9 +36,9 @@ class Pacer:
             at: seconds on one clock, never less than in the call before.
         """
         if self.process_fps > 0:
-            if at < self._due_at:
-                return DropReason.PACED
             period = 1.0 / self.process_fps
+            if at < self._due_at - min(EARLY_S, EARLY_SHARE * period):
+                return DropReason.PACED
             # Keep the phase, so that 15 fps thinned to 5 is 5 and not 4.8; start anew after a gap.
             following = self._due_at + period
             self._due_at = following if following > at else at + period

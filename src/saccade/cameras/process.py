@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from saccade.cameras.counts import FrameBook
 from saccade.cameras.links import RouterLink, ViewLink
-from saccade.cameras.reader import Captured, Mailbox, Reader
+from saccade.cameras.reader import Captured, Mailbox, Reader, waits_for_model
 from saccade.cameras.state import Backoff, follows
 from saccade.cameras.tiles import TileMaker
 from saccade.desired import CameraSpec
 from saccade.engine import wire
 from saccade.engine.client import HostClient, Lost
+from saccade.engine.outgoing import Outgoing
 from saccade.engine.ring import i420_bytes
-from saccade.errors import OutOfSlots
+from saccade.errors import BadInput, OutOfSlots, SaccadeError
 from saccade.telemetry.board import CameraWord, Page, Word
 from saccade.types import CameraState, DropReason, HostName
 from saccade.vision.detections import Detections
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 TURN_S: Final = 0.2
 #: Decoder threads that hang at most before the process gives up and starts anew.
 ABANDONED_MOST: Final = 3
+
+#: Seconds between two tries to lend slots when memory is short.
+SHORT_OF_MEMORY_S: Final = 1.0
 
 #: What the host refused a frame with -> how the frame is booked.
 _REFUSED: Final = {
@@ -74,6 +78,8 @@ class CameraProcess:
         page: Page,
     ) -> None:
         self._spec, self._control, self._page = spec, control, page
+        self._outgoing = Outgoing(control)
+        self._waits = waits_for_model(spec)
         self._book = FrameBook(page)
         self._mailbox = Mailbox()
         self._backoff = Backoff(spec.backoff_initial_seconds, spec.backoff_max_seconds)
@@ -92,6 +98,8 @@ class CameraProcess:
         self._flight: Flight | None = None
         self._state, self._told = CameraState.CONNECTING, (CameraState.CONNECTING, "")
         self._states: list[tuple[CameraState, str]] = []
+        self._connect_at = 0.0  # not before
+        self._is_short = False  # of memory for slots
         self._is_good, self._stop = False, False
         self._poll = select.epoll()
         self._scratch = np.empty(0, np.uint8)
@@ -106,6 +114,7 @@ class CameraProcess:
             for fd, _mask in self._poll.poll(TURN_S):
                 self._attend(fd)
             self._work()
+            self._outgoing.flush()
             self._page.add(Word.HEARTBEAT)
         self._leave()
 
@@ -121,7 +130,7 @@ class CameraProcess:
 
     def _obey(self) -> None:
         try:
-            packet, _fds = wire.receive(self._control)
+            packet = wire.hear(self._control)
         except BlockingIOError:
             return
         if not packet or isinstance(wire.to_child(packet), wire.Stop):
@@ -144,7 +153,8 @@ class CameraProcess:
     def _maintain(self) -> None:
         now = time.monotonic()
         client = self._client
-        if client is not None and not client.is_connected and client.connect():
+        may_connect = client is not None and not client.is_connected and now >= self._connect_at
+        if client is not None and may_connect and client.connect():
             self._poll.register(client.fileno(), select.EPOLLIN)
         if not self._view.is_connected and self._view.connect():
             self._poll.register(self._view.fileno(), select.EPOLLIN)
@@ -176,7 +186,9 @@ class CameraProcess:
         if age_s <= patience_s:
             return
         self._book.stalled()
-        self._note(CameraState.STALLED, f"no picture for {age_s:.1f} s")
+        had_pictures = follows(self._state, CameraState.STALLED)
+        self._note(CameraState.STALLED if had_pictures else CameraState.RECONNECTING,
+                   f"no picture for {age_s:.1f} s")
         self._reader.abandon()
         self._abandoned = [r for r in (*self._abandoned, self._reader) if r.is_alive]
         if len(self._abandoned) > ABANDONED_MOST:
@@ -195,27 +207,31 @@ class CameraProcess:
             if (state, reason) == self._told:
                 continue
             self._told = (state, reason)
-            self._tell(wire.CameraFact(id=self._spec.id, state=state, reason=reason))
+            self._outgoing.say(wire.CameraFact(id=self._spec.id, state=state, reason=reason))
 
-    def _tell(self, word: wire.CameraFact | wire.Good) -> None:
-        try:
-            self._control.send(wire.encode(word))
-        except OSError:
-            log.warning("the supervisor did not take a word")
+    def _be_good(self) -> None:
+        """Tell, once, that this process does its work."""
+        if not self._is_good:
+            self._is_good = True
+            self._outgoing.say(wire.Good())
 
     # ------------------------------------------------------------ frames
 
     def _work(self) -> None:
-        if self._flight is not None:
+        client = self._client
+        if self._flight is not None or (
+            self._waits and client is not None and not client.is_ready
+        ):
             return
         frame = self._mailbox.take()
         if frame is None:
             return
-        client = self._client
         if client is None or not client.is_ready:
             self._book.dropped(DropReason.NO_MODEL)
             self._show_plain(frame)
-        elif time.monotonic() - frame.at > self._spec.staleness_seconds:
+            if client is None:  # no answer will ever come: a picture is all its work
+                self._be_good()
+        elif not self._waits and time.monotonic() > frame.at + self._spec.staleness_seconds:
             self._book.dropped(DropReason.STALE)
         else:
             self._lend(client, frame)
@@ -229,12 +245,19 @@ class CameraProcess:
             return
         picture = frame.picture
         spec = client.input
-        pixels = ring.frame(slot, picture.width, picture.height)
-        picture.write(pixels)
-        letterbox = i420_into_input(pixels, picture.width, picture.height, spec,
-                                    ring.input(slot, spec.height, spec.width))
+        try:
+            pixels = ring.frame(slot, picture.width, picture.height)
+            picture.write(pixels)
+            letterbox = i420_into_input(pixels, picture.width, picture.height, spec,
+                                        ring.input(slot, spec.height, spec.width))
+        except (SaccadeError, ValueError) as error:  # one picture that no decoder can finish
+            log.warning("a picture cannot be used", extra={"what": str(error)})
+            client.give_back(slot)
+            self._book.dropped(DropReason.FAILED)
+            return
         now = time.monotonic()
-        deadline_s = frame.at + self._spec.staleness_seconds
+        deadline_s = (now + self._spec.answer_timeout_seconds if self._waits
+                      else frame.at + self._spec.staleness_seconds)
         if client.submit(slot, seq=frame.seq, admitted=1, deadline_s=deadline_s):
             self._flight = Flight(frame, slot, letterbox, now)
         else:
@@ -248,12 +271,17 @@ class CameraProcess:
                     self._lost(arrival)
                 elif isinstance(arrival, wire.ModelInfo):
                     log.info("the model is %s", arrival.status, extra={"reason": arrival.reason})
+                    if self._is_short and client.is_ready:
+                        self._is_short = False
+                        self._note(self._state, "slots fit in memory again")
                 else:
                     self._land(client, arrival)
         except OutOfSlots as error:
-            log.error("no slots", extra={"what": error.what})  # noqa: TRY400 - no traceback needed
-            self._note(CameraState.ERROR, error.what)
-            client.close()
+            log.warning("no slots", extra={"what": error.what})
+            self._lost(client.drop_connection())
+            self._connect_at = time.monotonic() + SHORT_OF_MEMORY_S
+            self._is_short = True
+            self._note(self._state, error.what)
 
     def _lost(self, lost: Lost) -> None:
         for _loan in lost.loans:
@@ -271,19 +299,23 @@ class CameraProcess:
             self._book.dropped(_REFUSED.get(arrival.error.code, DropReason.FAILED))
             client.give_back(flight.slot)
             return
-        found = Detections.unpack(arrival.detections)
+        try:
+            found = Detections.unpack(arrival.detections)
+        except BadInput as error:
+            log.warning("an answer that cannot be", extra={"what": error.what})
+            self._book.dropped(DropReason.FAILED)
+            client.give_back(flight.slot)
+            return
         on_frame = flight.letterbox.to_native(found)
         self._book.served(time.monotonic(), frame.at)
         if self._view.sizes and self._view.is_idle:
             pixels = client.ring.frame(flight.slot, picture.width, picture.height)
             self._show(frame, pixels, on_frame, client.info.labels if client.info else ())
-        client.give_back(flight.slot)
         native = on_frame.scale(picture.native_width / picture.width,
                                 picture.native_height / picture.height)
         self._pass_on(frame, native, client)
-        if not self._is_good:
-            self._is_good = True
-            self._tell(wire.Good())
+        self._be_good()
+        client.give_back(flight.slot)
 
     def _pass_on(self, frame: Captured, native: Detections, client: HostClient) -> None:
         picture = frame.picture
@@ -312,7 +344,11 @@ class CameraProcess:
         if len(self._scratch) < size:
             self._scratch = np.empty(size, np.uint8)
         pixels = self._scratch[:size].reshape(-1, frame.picture.width)
-        frame.picture.write(pixels)
+        try:
+            frame.picture.write(pixels)
+        except SaccadeError as error:
+            log.warning("a picture cannot be shown", extra={"what": error.what})
+            return
         self._show(frame, pixels, Detections.empty(), ())
 
     def _show(

@@ -29,6 +29,11 @@ LIVE_KINDS = frozenset({SourceKind.RTSP, SourceKind.HTTP, SourceKind.WEBCAM})
 FILE_RETRY_S = 5.0
 
 
+def waits_for_model(spec: CameraSpec) -> bool:
+    """Say whether a source is read only as fast as its model answers: a file, on demand."""
+    return spec.kind not in LIVE_KINDS and not spec.realtime
+
+
 @dataclass(frozen=True, slots=True)
 class Captured:
     """A frame that is due, waiting for the camera's loop."""
@@ -113,9 +118,14 @@ class Reader:
             try:
                 self.newest_at = time.monotonic()
                 source = open_source(self._spec)
-                self._read(source)
+                pictures = self._read(source)
                 if self._quit.is_set():
                     return
+                if not pictures:
+                    raise SourceFailed(
+                        f"{self._spec.display_url} holds no pictures",
+                        fix="check that it is a whole video, or a stream that is switched on",
+                    )
                 if self._spec.kind not in LIVE_KINDS:
                     if self._spec.loop:
                         continue
@@ -125,14 +135,15 @@ class Reader:
                 self._tell(CameraState.RECONNECTING, reason)
             except SaccadeError as error:
                 self._fail(error)
-            except Exception:  # noqa: BLE001 - the outermost loop of this thread
+            except Exception:  # the outermost loop of this thread
                 log.exception("the decoder failed")
                 self._fail(SourceFailed("the decoder failed", fix="see the camera's log"))
             finally:
                 if source is not None:
                     source.close()
-            self._book.reconnected()
-            self._wait()
+            if not self._quit.is_set():
+                self._book.reconnected()
+                self._wait()
 
     def _fail(self, error: SaccadeError) -> None:
         log.info("the source failed", extra={"what": error.what})
@@ -148,27 +159,29 @@ class Reader:
             self._quit.wait(min(left, 0.5))
             self.newest_at = time.monotonic()
 
-    def _read(self, source: Source) -> None:
+    def _read(self, source: Source) -> int:
+        """Read a source to its end; return how many pictures it gave."""
         began_at, first_media_s = time.monotonic(), None
         self._frozen.forget()
         self._pacer.restart()
-        is_first = True
+        pictures = 0
         for picture in source.pictures():
             if picture.media_s is not None:
                 if first_media_s is None:
                     first_media_s = picture.media_s
                 self._keep_time(began_at + picture.media_s - first_media_s)
             if self._quit.is_set():
-                return
+                return pictures
             now = self.newest_at = time.monotonic()
-            if is_first:
-                is_first = False
+            pictures += 1
+            if pictures == 1:
                 self._backoff.reset()
                 self._tell(CameraState.LIVE, "pictures arrive")
             self._offer(picture, now)
+        return pictures
 
     def _keep_time(self, due_at: float) -> None:
-        """Wait for a file's next picture as its clock says, unless it is read as fast as it goes."""
+        """Wait for a file's next picture as its clock says, unless it is read on demand."""
         if not self._spec.realtime:
             return
         while not self._quit.is_set() and (left := due_at - time.monotonic()) > 0:
@@ -177,10 +190,9 @@ class Reader:
 
     def _offer(self, picture: Picture, now: float) -> None:
         seq = self._book.produced(now, picture.native_width, picture.native_height)
-        is_fast_file = picture.media_s is not None and not self._spec.realtime
-        dropped = self._pacer.judge(
-            picture.media_s if is_fast_file and picture.media_s is not None else now
-        )
+        waits = waits_for_model(self._spec)
+        media_s = picture.media_s if waits else None
+        dropped = self._pacer.judge(now if media_s is None else media_s)
         if dropped is not None:
             self._book.dropped(dropped)
             return
@@ -191,7 +203,7 @@ class Reader:
                 f"the picture has not changed for {self._spec.frozen_seconds:.0f} s",
                 fix="check the camera; frozen_seconds sets the limit, 0 switches the check off",
             )
-        if is_fast_file:
+        if waits:
             while not self._quit.is_set() and not self._mailbox.wait_empty(0.5):
                 self.newest_at = time.monotonic()  # the model is slow, the file is not stalled
         replaced = self._mailbox.put(Captured(picture, seq, now, time.time()))

@@ -144,7 +144,11 @@ class StreamSource:
 
         def write(out: NDArray[np.uint8]) -> None:
             flat, start = out.reshape(-1), 0
-            for plane in planes().planes:
+            try:
+                converted = planes().planes
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise _failed(self._spec, "cannot use a picture of", error) from None
+            for plane in converted:
                 size = plane.width * plane.height
                 rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
                 flat[start : start + size].reshape(plane.height, plane.width)[:] = rows[
