@@ -41,12 +41,16 @@ def post(client: httpx.Client, hook: WebhookSpec, delivery: Delivery, *, at_wall
     message_id = f"evt_{delivery.id}"
     headers = {"content-type": "application/json", "user-agent": "saccade",
                "webhook-id": message_id, "webhook-timestamp": str(int(at_wall))}
-    if hook.secret:
-        headers["webhook-signature"] = signature(hook.secret, message_id, int(at_wall), body)
     try:
-        answer = client.post(hook.url, content=body, headers=headers,
-                             timeout=hook.timeout_seconds)
-    except httpx.HTTPError as error:
+        if hook.secret:
+            headers["webhook-signature"] = signature(
+                hook.secret, message_id, int(at_wall), body
+            )
+        # The answer's body is not read: it has no meaning, and it could be endless.
+        with client.stream("POST", hook.url, content=body, headers=headers,
+                           timeout=hook.timeout_seconds) as answer:
+            pass
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Attempt(Outcome.RETRY, type(error).__name__)  # its text may hold the URL's secret
     if answer.is_success:
         return Attempt(Outcome.DELIVERED)
@@ -59,10 +63,13 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
     Source: Standard Webhooks specification, "Signature scheme": HMAC-SHA256 over
     `id.timestamp.body`; a secret with the prefix `whsec_` is base64.
+
+    Raises:
+        ValueError: it has the prefix and is not base64: what can be read of it is a weaker key.
     """
     key = secret.encode()
     if secret.startswith("whsec_"):
-        key = base64.b64decode(secret.removeprefix("whsec_"))
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     return "v1," + base64.b64encode(digest).decode()

@@ -1,4 +1,4 @@
-"""The worker: delivers what the outbox owes. One thread for each receiver, so none waits for another."""
+"""The worker: delivers what the outbox owes, each receiver in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ import httpx
 
 from saccade.desired import Desired, WebhookSpec
 from saccade.engine import wire
+from saccade.engine.outgoing import Outgoing
 from saccade.jobs.webhook import Outcome, event_kind, post
 from saccade.storage.database import Database
-from saccade.storage.outbox import Delivery, Outbox, backoff_s
-from saccade.telemetry.board import Page, WorkerWord, Word
+from saccade.storage.outbox import MAX_LEASE_S, Delivery, Outbox, backoff_s
+from saccade.telemetry.board import Page, Word, WorkerWord
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the outbox when it owes nothing.
 IDLE_S: Final = 0.5
-#: Rows taken at once.
-BATCH: Final = 16
+#: Rows taken at once. What a worker that dies has taken waits for the end of its lease, and the
+#: lease must cover the whole batch at a slow receiver: so few.
+BATCH: Final = 4
+#: What a lease allows beyond the receiver's time, seconds.
+LEASE_SPARE_S: Final = 5.0
+#: How long all deliveries under way may take to end when the worker stops, seconds.
+LEAVE_S: Final = 1.5
 #: First and longest wait before a delivery is tried again, seconds.
 RETRY_FIRST_S: Final = 1.0
 RETRY_LONGEST_S: Final = 300.0
@@ -55,19 +61,20 @@ class Worker:
         ]
         for sender in senders:
             sender.start()
-        self._control.send(wire.encode(wire.Good()))
+        Outgoing(self._control).say(wire.Good())
         poll = select.epoll()
         poll.register(self._control, select.EPOLLIN)
         while not self._stop.is_set():
             for _fd, _mask in poll.poll(HEARTBEAT_S):
                 self._obey()
             self._page.add(Word.HEARTBEAT)
+        end = time.monotonic() + LEAVE_S
         for sender in senders:  # what is not sent in time is leased, and sent after the restart
-            sender.join(timeout=1.0)
+            sender.join(timeout=max(0.0, end - time.monotonic()))
 
     def _obey(self) -> None:
         try:
-            packet, _fds = wire.receive(self._control)
+            packet = wire.hear(self._control)
         except BlockingIOError:
             return
         if not packet or isinstance(wire.to_child(packet), wire.Stop):
@@ -76,25 +83,31 @@ class Worker:
     def _serve(self, hook: WebhookSpec) -> None:
         """Deliver to one receiver, in order of what is due."""
         outbox = Outbox(self._database)
-        lease_s = min(3600.0, BATCH * (hook.timeout_seconds + 1.0) + 30.0)
+        lease_s = min(MAX_LEASE_S, BATCH * hook.timeout_seconds + LEASE_SPARE_S)
         with httpx.Client(follow_redirects=False, trust_env=False) as client:
             while not self._stop.is_set():
                 try:
                     owed = outbox.claim(now_wall=time.time(), limit=BATCH, lease_s=lease_s,
                                         sink=hook.name)
-                    for delivery in owed:
-                        if self._stop.is_set():
-                            return
-                        self._deliver(client, outbox, hook, delivery)
-                except Exception:  # noqa: BLE001 - the database may be away for a while
+                except Exception:  # the database may be away for a while
                     log.exception("the outbox cannot be read", extra={"sink": hook.name})
                     owed = []
+                for delivery in owed:
+                    try:
+                        self._deliver(client, outbox, hook, delivery)
+                    except Exception:  # its lease ends, and then it is tried again
+                        log.exception("a delivery's end could not be kept",
+                                      extra={"sink": hook.name, "delivery": delivery.id})
                 if not owed:
                     self._stop.wait(IDLE_S)
 
     def _deliver(
         self, client: httpx.Client, outbox: Outbox, hook: WebhookSpec, delivery: Delivery
     ) -> None:
+        if self._stop.is_set():  # claimed and not tried: whoever comes next need not wait for it
+            outbox.failed(delivery, "the worker stopped before it was tried",
+                          retry_at_wall=time.time())
+            return
         attempt = post(client, hook, delivery, at_wall=time.time())
         fields = {"sink": hook.name, "delivery": delivery.id, "kind": event_kind(delivery)}
         if attempt.outcome is Outcome.DELIVERED:
