@@ -30,6 +30,8 @@ class FieldFormatter(logging.Formatter):
             f"{at}.{int(record.msecs):03d}Z {record.levelname} {self._process} "
             f"{record.name.removeprefix('saccade.')}: {record.getMessage()}{fields}"
         )
+        # What a camera, a client or a file is called may hold anything; a fact stays one line.
+        line = line.replace("\n", "\\n").replace("\r", "\\r")
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
