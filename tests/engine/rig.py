@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.support.waiting import until
 
 from saccade.desired import HostSpec, ModelSpec
 from saccade.engine import wire
@@ -24,7 +25,6 @@ from saccade.telemetry.board import Board, ModelWord, Page, Word, model_base
 from saccade.types import HostName, ModelKind, ModelName, ModelStatus
 from saccade.vision.detections import Detections
 from saccade.vision.letterbox import InputSpec
-from tests.support.waiting import until
 
 HOST = HostName("main")
 Frames = NDArray[np.uint8]
@@ -132,12 +132,19 @@ class Lender:
 
     def next(self, within_s: float = 5.0) -> wire.Answer | wire.Refusal:
         """Return the next end of a loan."""
-        def arrived() -> wire.Answer | wire.Refusal | None:
-            ends = [a for a in self.pump(0.01) if isinstance(a, wire.Answer | wire.Refusal)]
-            assert len(ends) <= 1
-            return ends[0] if ends else None
+        return self.take(1, within_s)[0]
 
-        return until(arrived, within_s, why="a loan ended")  # type: ignore[return-value]
+    def take(self, count: int, within_s: float = 5.0) -> list[wire.Answer | wire.Refusal]:
+        """Return the next `count` ends of loans."""
+        ends: list[wire.Answer | wire.Refusal] = []
+
+        def taken() -> bool:
+            ends.extend(a for a in self.pump(0.01) if isinstance(a, wire.Answer | wire.Refusal))
+            return len(ends) >= count
+
+        until(taken, within_s, why=f"{count} loans ended")
+        assert len(ends) == count
+        return ends
 
     def ask(self, value: int = 0, **how: float) -> wire.Answer | wire.Refusal:
         assert self.lend(value, **how)  # type: ignore[arg-type]

@@ -8,12 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from saccade.engine import wire
-from saccade.errors import InferFailed, ModelLoadFailed
-from saccade.telemetry.board import MODELS_PER_HOST, ModelWord
-from saccade.types import ModelName, ModelStatus
-from saccade.vision.detections import Detections
 from tests.engine.rig import (
     Frames,
     ScriptedAdapter,
@@ -25,6 +19,12 @@ from tests.engine.rig import (
 )
 from tests.models.builders import WHITE, Fault, grey_frames, paint, spec_for, write_detector
 from tests.support.waiting import until
+
+from saccade.engine import wire
+from saccade.errors import InferFailed, ModelLoadFailed
+from saccade.telemetry.board import MODELS_PER_HOST, ModelWord
+from saccade.types import ModelName, ModelStatus
+from saccade.vision.detections import Detections
 
 READY = ModelStatus.READY
 
@@ -115,10 +115,7 @@ def test_a_real_detector_fails_only_on_the_frame_that_breaks_it(tmp_path: Path) 
             ring.input(slot, 64, 64)[:] = picture
             lender.seq += 1
             assert lender.client.submit(slot, seq=lender.seq, admitted=4, deadline_s=1e9)
-        ends: dict[int, wire.Answer | wire.Refusal] = {}
-        until(lambda: [ends.update({a.seq: a}) for a in lender.pump(0.01)
-                       if isinstance(a, wire.Answer | wire.Refusal)] is not None
-              and len(ends) == 4, why="four loans ended")
+        ends = {end.seq: end for end in lender.take(4)}
         assert {seq for seq, end in ends.items() if isinstance(end, wire.Refusal)} == {2}
         for seq in (1, 3, 4):
             answer = ends[seq]
@@ -206,10 +203,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_took(tmp_path: Path) -> None:
             full.lend(value)
         assert adapter.gate is not None
         adapter.gate.set()
-        ends: list[wire.Answer | wire.Refusal] = []
-        until(lambda: ends.extend(a for a in full.pump(0.01)
-                                  if isinstance(a, wire.Answer | wire.Refusal)) is None
-              and len(ends) == 4, why="four loans ended")
+        ends = full.take(4)
         refused = [e for e in ends if isinstance(e, wire.Refusal)]
         assert [e.error.code for e in refused] == ["overloaded", "overloaded"]
         assert sorted(value_of(e) for e in ends if isinstance(e, wire.Answer)) == [2, 3]

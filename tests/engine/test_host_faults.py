@@ -12,12 +12,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-
-from saccade.engine import wire
-from saccade.engine.ring import Layout, Ring
-from saccade.telemetry.board import ModelWord
-from saccade.types import ModelName, ModelStatus
-from saccade.vision.detections import Detections
 from tests.engine.rig import (
     HOST,
     Frames,
@@ -31,6 +25,12 @@ from tests.engine.rig import (
     value_of,
 )
 from tests.support.waiting import until
+
+from saccade.engine import wire
+from saccade.engine.ring import Layout, Ring
+from saccade.telemetry.board import ModelWord
+from saccade.types import ModelName, ModelStatus
+from saccade.vision.detections import Detections
 
 
 def until_clients(rig: Rig, count: int) -> None:
@@ -60,8 +60,8 @@ def test_the_loans_of_a_killed_client_end_and_nobody_else_notices(tmp_path: Path
         assert value_of(answer) == 7
         until_clients(rig, 1)
         until(rig.sum_closes, why="every request is accounted for")
-        assert rig.word(ModelWord.REQUESTS) == 7
-        assert rig.word(ModelWord.GONE) >= 4
+        assert rig.word(ModelWord.GONE) >= 1  # at least what was in the batch
+        assert rig.word(ModelWord.ANSWERED) == 1
         assert isinstance(lender.ask(8), wire.Answer)
 
 
@@ -143,7 +143,7 @@ def test_a_ring_that_is_none_ends_its_connection_and_nothing_else(
             assert heard(sock) == b""
             until_clients(rig, 1)
             if fd is not None:
-                assert descriptors() == before - 1  # the host's end of the socket; no memory is left
+                assert descriptors() == before - 1  # the host's end of the socket is closed
                 os.close(memory)
         assert isinstance(lender.ask(1), wire.Answer)
 

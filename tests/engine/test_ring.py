@@ -131,7 +131,9 @@ else:
 """
 
 
-@pytest.mark.parametrize(("fits", "said"), [("2.5", "2 2"), ("9", "5 5"), ("0.5", "none out_of_slots")])
+@pytest.mark.parametrize(
+    ("fits", "said"), [("2.5", "2 2"), ("9", "5 5"), ("0.5", "none out_of_slots")]
+)
 def test_fewer_slots_are_taken_when_memory_is_short_and_none_is_a_typed_error(
     fits: str, said: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -91,10 +92,8 @@ def test_a_death_at_any_write_leaves_a_sum_that_the_supervisor_closes(
     history: list[bool | DropReason | None], writes: int
 ) -> None:
     memory = words()
-    try:
+    with contextlib.suppress(Killed):
         play(FrameBook(DyingPage(memory, writes)), history)
-    except Killed:
-        pass
     page = Page(memory)
     before = FrameCounts(page)
     lost = book_dead_camera(page)

@@ -141,7 +141,7 @@ SIDE = st.integers(1, 20_000)
 
 
 @given(SIDE, SIDE, st.integers(16, 8192), st.integers(16, 8192))
-def test_a_fitted_picture_has_even_sides_within_the_limits(w: int, h: int, mw: int, mh: int) -> None:
+def test_a_fitted_picture_has_even_sides_within_limits(w: int, h: int, mw: int, mh: int) -> None:
     width, height = fit(w, h, mw, mh)
     assert width % 2 == height % 2 == 0
     assert 2 <= width <= mw

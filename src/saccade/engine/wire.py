@@ -331,12 +331,16 @@ def short_address(folder_fd: int, name: str) -> str:
 
 def listen(folder: Path, name: str, kind: int = socket.SOCK_SEQPACKET) -> socket.socket:
     """Bind and listen on `folder/name`, replacing what a dead supervisor left there."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / name).unlink()
-    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock.bind(short_address(folder_fd, name))
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+        try:
+            sock.bind(short_address(folder_fd, name))
+        except OSError:
+            sock.close()
+            raise
     finally:
         os.close(folder_fd)
     sock.listen(128)
@@ -350,14 +354,15 @@ def connect(folder: str, name: str, kind: int = socket.SOCK_SEQPACKET) -> socket
     Raises:
         OSError: nobody listens there.
     """
-    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock.setblocking(False)
-        sock.connect(short_address(folder_fd, name))
-    except OSError:
-        sock.close()
-        raise
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+        try:
+            sock.setblocking(False)
+            sock.connect(short_address(folder_fd, name))
+        except OSError:
+            sock.close()
+            raise
     finally:
         os.close(folder_fd)
     return sock

@@ -63,10 +63,13 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
     Source: Standard Webhooks specification, "Signature scheme": HMAC-SHA256 over
     `id.timestamp.body`; a secret with the prefix `whsec_` is base64.
+
+    Raises:
+        ValueError: it has the prefix and is not base64: what can be read of it is a weaker key.
     """
     key = secret.encode()
     if secret.startswith("whsec_"):
-        key = base64.b64decode(secret.removeprefix("whsec_"))
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     return "v1," + base64.b64encode(digest).decode()

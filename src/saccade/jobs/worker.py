@@ -14,6 +14,7 @@ import httpx
 
 from saccade.desired import Desired, WebhookSpec
 from saccade.engine import wire
+from saccade.engine.outgoing import Outgoing
 from saccade.jobs.webhook import Outcome, event_kind, post
 from saccade.storage.database import Database
 from saccade.storage.outbox import MAX_LEASE_S, Delivery, Outbox, backoff_s
@@ -60,7 +61,7 @@ class Worker:
         ]
         for sender in senders:
             sender.start()
-        self._control.send(wire.encode(wire.Good()))
+        Outgoing(self._control).say(wire.Good())
         poll = select.epoll()
         poll.register(self._control, select.EPOLLIN)
         while not self._stop.is_set():
