@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
     """Run what was asked for; return 0 even when a target is missed: it is a measurement."""
     options = _options(argv)
     plan = Plan.short() if options.quick else Plan.full()
-    # Markdown goes to a file: a terminal's width must not break its rows.
-    console = Console(width=200) if options.markdown else Console()
+    # What goes to a file has its rows whole; a terminal has its own width.
+    console = Console(width=200 if options.markdown else None if sys.stdout.isatty() else 150)
     machine, began, figures = this_machine(), time.monotonic(), []
     _show_machine(console, machine)
     for topic in options.topics or TOPICS:

@@ -124,7 +124,8 @@ def _camera(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
         assert slot is not None
         pixels = ring.frame(slot, WIDTH, HEIGHT)
         pixels[:] = frame
-        box = i420_into_input(pixels, WIDTH, HEIGHT, spec, ring.input(slot, spec.height, spec.width))
+        target = ring.input(slot, spec.height, spec.width)
+        box = i420_into_input(pixels, WIDTH, HEIGHT, spec, target)
         seq += 1
         if not client.submit(slot, seq=seq, admitted=1, deadline_s=time.monotonic() + DEADLINE_S):
             raise RuntimeError("the host did not take a frame")
@@ -139,7 +140,7 @@ def _await(client: HostClient, poll: select.epoll, box: Letterbox) -> Detections
         poll.poll()
         for arrival in client.on_readable():
             if not isinstance(arrival, wire.Answer):
-                raise RuntimeError(f"no answer but {arrival}")  # noqa: TRY004
+                raise RuntimeError(f"no answer but {arrival}")
             found = box.to_native(Detections.unpack(arrival.detections))
             client.give_back(arrival.slot)
     return found

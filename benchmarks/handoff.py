@@ -100,7 +100,7 @@ def _to_host(host: RunningHost) -> Iterator[End]:
             poll.poll()
             for arrival in client.on_readable():
                 if not isinstance(arrival, wire.Answer):
-                    raise RuntimeError(f"no answer but {arrival}")  # noqa: TRY004
+                    raise RuntimeError(f"no answer but {arrival}")
                 client.give_back(arrival.slot)
 
     try:
