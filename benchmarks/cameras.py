@@ -33,6 +33,8 @@ BARE = "bare loop"
 #: What `material.real_detector` calls itself.
 REAL = "yolo11n"
 TARGET = Target(0.85, at_most=False)
+#: Of the plan's seconds: enough for hundreds of frames of the demo's model.
+WINDOW = 0.6
 START_WITHIN_S = 60.0
 #: Between the order to work and the work, so that all processes start together.
 LEAD_S = 0.02
@@ -73,7 +75,7 @@ def _of_model(folder: Path, model: ModelSpec, plan: Plan) -> list[Figure]:
                 for i in range(max(counts))
             ]
             rates, costs = _measure(
-                host, bare, cameras, counts, rounds, plan.seconds * 0.8
+                host, bare, cameras, counts, rounds, plan.seconds * WINDOW
             )
     finally:
         os.close(frames_fd)
