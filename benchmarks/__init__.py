@@ -1,1 +1,1 @@
-"""Benchmarks: every figure is a ratio of two things measured in the same run. `python -m benchmarks`."""
+"""Benchmarks: every figure is a ratio of two things measured in turns. `python -m benchmarks`."""

@@ -106,14 +106,8 @@ def _bare(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
 
 
 def _camera(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
-    client = HostClient(
-        job.run_dir,
-        host=HOST,
-        model=job.model.name,
-        name=f"bench-{job.first}",
-        slots=SLOTS,
-        frame_bytes=FRAME_BYTES,
-    )
+    client = HostClient(job.run_dir, host=HOST, model=job.model.name, name=f"bench-{job.first}",
+                        slots=SLOTS, frame_bytes=FRAME_BYTES)
     client.connect()
     poll = select.epoll()
     poll.register(client.fileno(), select.EPOLLIN)
@@ -130,9 +124,8 @@ def _camera(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
         assert slot is not None
         pixels = ring.frame(slot, WIDTH, HEIGHT)
         pixels[:] = frame
-        box = i420_into_input(
-            pixels, WIDTH, HEIGHT, spec, ring.input(slot, spec.height, spec.width)
-        )
+        target = ring.input(slot, spec.height, spec.width)
+        box = i420_into_input(pixels, WIDTH, HEIGHT, spec, target)
         seq += 1
         if not client.submit(slot, seq=seq, admitted=1, deadline_s=time.monotonic() + DEADLINE_S):
             raise RuntimeError("the host did not take a frame")

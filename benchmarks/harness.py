@@ -106,15 +106,8 @@ class Samples:
         return [a / b for a, b in zip(self.of[ours], self.of[base], strict=True)]
 
     def figure(
-        self,
-        topic: str,
-        name: str,
-        *,
-        ours: str,
-        base: str,
-        unit: str,
-        target: Target | None = None,
-        note: str = "",
+        self, topic: str, name: str, *, ours: str, base: str, unit: str,
+        target: Target | None = None, note: str = "",
     ) -> Figure:
         """Return the figure of two arms.
 
@@ -125,19 +118,10 @@ class Samples:
         if not all(math.isfinite(r) and r > 0 for r in ratios):
             raise ValueError(f"{topic}: {name}: ratios {ratios}: an arm measured nothing")
         return Figure(
-            topic=topic,
-            name=name,
-            ours=ours,
-            base=base,
-            unit=unit,
-            rounds=len(ratios),
-            ours_median=self.median(ours),
-            base_median=self.median(base),
-            ratio=statistics.median(ratios),
-            ratio_min=min(ratios),
-            ratio_max=max(ratios),
-            target=target,
-            note=note,
+            topic=topic, name=name, ours=ours, base=base, unit=unit, rounds=len(ratios),
+            ours_median=self.median(ours), base_median=self.median(base),
+            ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios),
+            target=target, note=note,
         )
 
 
@@ -166,28 +150,21 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def show(console: Console, figures: Sequence[Figure], *, markdown: bool = False) -> None:
-    """Print figures as a table."""
+    """Print figures as a table, the notes under it."""
     table = Table(box=box.MARKDOWN if markdown else box.SIMPLE, pad_edge=markdown)
-    for heading in ("figure", "ratio", "min-max", "target", ""):
-        table.add_column(heading, no_wrap=heading != "figure")
-    table.add_column("medians compared")
+    table.add_column("figure")
+    for heading in ("ratio", "min-max", "target", ""):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("of what")
+    table.add_column("medians", no_wrap=True)
+    table.add_column("n")
     for figure in figures:
         table.add_row(
-            figure.name,
-            f"{figure.ratio:.3g}",
-            f"{figure.ratio_min:.3g}-{figure.ratio_max:.3g}",
-            str(figure.target or ""),
-            figure.verdict,
-            medians(figure),
+            figure.name, f"{figure.ratio:.3g}", f"{figure.ratio_min:.3g}-{figure.ratio_max:.3g}",
+            str(figure.target or ""), figure.verdict, f"{figure.ours} / {figure.base}",
+            f"{figure.ours_median:.4g} / {figure.base_median:.4g} {figure.unit}",
+            str(figure.rounds),
         )
     console.print(table)
     for note in dict.fromkeys(figure.note for figure in figures if figure.note):
-        console.print(f"{note}\n" if markdown else f"  {note}", soft_wrap=True, highlight=False)
-
-
-def medians(figure: Figure) -> str:
-    """Return the two absolute numbers behind a ratio, and what they are of."""
-    return (
-        f"{figure.ours} {figure.ours_median:.4g} {figure.unit} / "
-        f"{figure.base} {figure.base_median:.4g} {figure.unit}, {figure.rounds} rounds"
-    )
+        console.print(f"{note}\n", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client that keeps its connections: the next request leaves when the answer is in."""
+"""A small HTTP/1.1 client that keeps its connections and sends when the last answer is in."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class _Client(asyncio.Protocol):
             if not found:
                 return None
             if not head.startswith(b"HTTP/1.1 200"):
-                return self._fail(self._answer[:500].decode(errors="replace"))
+                self._fail(self._answer[:500].decode(errors="replace"))
+                return
             lines = head.lower().split(b"\r\n")
             length = next(line for line in lines if line.startswith(b"content-length:"))
             self._wanted = len(head) + 4 + int(length.partition(b":")[2])
@@ -74,7 +75,6 @@ class _Client(asyncio.Protocol):
             self.took_ms.append((time.perf_counter_ns() - self._sent_ns) / 1e6)
             self._answer, self._wanted = b"", 0
             self._send()
-        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"the connection ended: {exc}")

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: detectors and pictures, from the demo, from real material, or made here."""
+"""What the benchmarks run on: detectors and pictures, of the demo, real, or made here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the door is compared with: `python -m benchmarks.other_servers {naive,bare} LISTENER_FD ...`.
+"""What the door is compared with: `python -m benchmarks.other_servers {naive,bare} FD PID ...`.
 
 `naive` is what most teams write first: one FastAPI route that decodes the image and runs the model
 in the thread pool, all in one process. `bare` takes no part in the work: it drains the body and

@@ -1,4 +1,4 @@
-"""Starts a real saccade for a benchmark: the whole process tree, on a free port, in a folder of its own.
+"""Starts a real saccade for a benchmark: the whole tree, on a free port, in a folder of its own.
 
 It ends with the block or with this process, whichever comes first.
 """
@@ -6,6 +6,7 @@ It ends with the block or with this process, whichever comes first.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -20,15 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.processes import family
-from saccade.cli.launch import become_supervisor, lock_folder, prepare
-from saccade.config import load
 from saccade.desired import ModelSpec
-from saccade.spawn import die_with_parent
 
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
 #: Seconds between two looks whether it answers.
 LOOK_S: Final = 0.005
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
 
 
 class Tree:
@@ -75,11 +75,7 @@ class Tree:
 
 @contextlib.contextmanager
 def running_tree(
-    folder: Path,
-    model: ModelSpec,
-    *,
-    pages: bool = False,
-    wait: bool = True,
+    folder: Path, model: ModelSpec, *, pages: bool = False, wait: bool = True,
     cameras: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Tree]:
     """Run a tree with one model for the length of the block.
@@ -105,11 +101,9 @@ def running_tree(
     output = folder / "output.txt"
     with output.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.trees", str(folder), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+            [sys.executable, "-m", "saccade", "up", "--config", str(folder / "saccade.yaml")],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=folder,
+            env=_environment(), preexec_fn=_die_with_us,  # noqa: PLW1509 - one call, no lock
         )
     tree = Tree(process, port, output)
     try:
@@ -125,15 +119,11 @@ def running_tree(
             process.wait()
 
 
-def main(argv: list[str]) -> None:
-    """Become the supervisor of the settings in folder `argv[1]`, as `saccade up` does."""
-    die_with_parent(int(argv[2]))  # holds over the exec
-    folder = Path(argv[1])
-    loaded = load(folder / "saccade.yaml", environ={}, folder=folder)
-    data_dir = Path(loaded.settings.data)
-    lock = lock_folder(data_dir)
-    become_supervisor(prepare(loaded.settings, base_dir=loaded.base_dir, data_dir=data_dir), lock)
+def _environment() -> dict[str, str]:
+    """Return ours without settings of saccade."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("SACCADE_")}
 
 
-if __name__ == "__main__":
-    main(sys.argv)
+def _die_with_us() -> None:
+    """Runs in the child before it becomes saccade: not even a `kill -9` of ours leaves a tree."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
