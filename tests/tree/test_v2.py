@@ -33,8 +33,9 @@ def pictures() -> tuple[NDArray[np.uint8], list[list[str]]]:
     scene = KioskScene(70_005)
     chosen: list[NDArray[np.uint8]] = []
     labels: list[list[str]] = []
-    for wanted in (2, 0, 1):
-        for index in range(0, 900, 5):
+    # From frame 60: the one before it with a single thing shows the corner of a second.
+    for wanted, first in ((2, 0), (0, 0), (1, 60)):
+        for index in range(first, 900, 5):
             bgr, truths = scene.render(index)
             if len(truths) == wanted:
                 chosen.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
@@ -44,7 +45,7 @@ def pictures() -> tuple[NDArray[np.uint8], list[list[str]]]:
     return np.stack(chosen), labels
 
 
-def jpeg(rgb: NDArray[np.uint8]) -> bytes:
+def png(rgb: NDArray[np.uint8]) -> bytes:
     ok, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     assert ok
     return data.tobytes()
@@ -132,7 +133,7 @@ def test_several_images_at_once_are_answered_in_their_order(
     client: triton.InferenceServerClient, kind: str, compression: str | None
 ) -> None:
     rgb, labels = pictures()
-    given = pixels_input(rgb) if kind == "pixels" else encoded_input([jpeg(one) for one in rgb])
+    given = pixels_input(rgb) if kind == "pixels" else encoded_input([png(one) for one in rgb])
     result = client.infer(
         MODEL, [given], model_version="1", request_compression_algorithm=compression
     )
@@ -151,9 +152,9 @@ def test_encoded_and_raw_pixels_are_seen_alike_by_both_doors(
 ) -> None:
     rgb, _labels = pictures()
     as_pixels = client.infer(MODEL, [pixels_input(rgb[:1])]).as_numpy("boxes")[0]
-    as_file = client.infer(MODEL, [encoded_input([jpeg(rgb[0])])]).as_numpy("boxes")[0]
+    as_file = client.infer(MODEL, [encoded_input([png(rgb[0])])]).as_numpy("boxes")[0]
     np.testing.assert_array_equal(as_pixels, as_file)
-    other = demo.post("/api/detect", content=jpeg(rgb[0])).json()["detections"]
+    other = demo.post("/api/detect", content=png(rgb[0])).json()["detections"]
     np.testing.assert_allclose(as_pixels, [d["bbox"] for d in other], atol=0.006)
 
 
@@ -200,12 +201,12 @@ def test_several_requests_of_the_asynchronous_client_are_all_answered(
 
 def test_curl_may_send_base64_or_the_plain_file(demo: Tree) -> None:
     rgb, labels = pictures()
-    text = base64.b64encode(jpeg(rgb[0])).decode()
+    text = base64.b64encode(png(rgb[0])).decode()
     body = {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}]}
     said = demo.post(f"/v2/models/{MODEL}/infer", json=body)
     raw = demo.post(
         f"/v2/models/{MODEL}/infer",
-        content=jpeg(rgb[0]),
+        content=png(rgb[0]),
         headers={"inference-header-content-length": "0"},
     )
     assert said.json() == raw.json()
@@ -217,7 +218,7 @@ def test_curl_may_send_base64_or_the_plain_file(demo: Tree) -> None:
 @pytest.mark.parametrize(
     ("why", "words", "ask"),
     [
-        (422, "sends no UINT8", {"datatype": "FP32"}),
+        (422, "FP32", {"datatype": "FP32"}),
         (422, "RGB", {"shape": [360, 640, 3]}),
         (422, "needs", {"shape": [1, 360, 641, 3]}),
         (413, "at most", {"shape": [1 << 40, 1 << 40, 1 << 40, 3]}),
@@ -238,8 +239,7 @@ def test_the_client_is_told_what_is_wrong(
         headers={"inference-header-content-length": str(len(said))},
     )
     assert_problem(answer, why)
-    if words != "sends no UINT8":
-        assert words in answer.json()["error"]
+    assert words in answer.json()["error"]
 
 
 def assert_problem(answer: httpx.Response, status: int) -> None:
@@ -255,9 +255,9 @@ def assert_problem(answer: httpx.Response, status: int) -> None:
 def test_the_stock_client_raises_what_the_problem_says(
     client: triton.InferenceServerClient,
 ) -> None:
+    rgb, _labels = pictures()
     with pytest.raises(InferenceServerException, match=r"image 1: .*picture") as caught:
-        rgb, _labels = pictures()
-        client.infer(MODEL, [encoded_input([jpeg(rgb[0]), b"hello, I am a picture"])])
+        client.infer(MODEL, [encoded_input([png(rgb[0]), b"hello, I am a picture"])])
     assert caught.value.status() == "422"
     with pytest.raises(InferenceServerException, match="confidance"):
         client.infer(MODEL, [pixels_input(rgb)], parameters={"confidance": 1.0})
@@ -328,7 +328,7 @@ def test_readiness_is_of_each_model_and_true(tmp_path: Path) -> None:
         client = triton.InferenceServerClient(f"127.0.0.1:{tree.port}", network_timeout=20)
         try:
             until(lambda: client.is_model_ready("other"), 30, "the second model is ready")
-            tree.kill("host second")
+            tree.kill("host-second")
             until(lambda: not client.is_model_ready("other"), 5, "it is seen to be away")
             assert client.is_model_ready("good")
             assert client.is_server_ready()
