@@ -158,6 +158,12 @@ class ExtraMissing(SaccadeError):
     code, status = "extra_missing", 501
 
 
+class NotSupported(SaccadeError):
+    """The protocol has it, saccade does not."""
+
+    code, status = "not_supported", 501
+
+
 class NetworkUnreachable(SaccadeError):
     """A download could not be made."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,16 @@ from saccade.engine.client import HostClient, Lost
 from saccade.errors import (
     DeadlineExceeded,
     HostLost,
+    ImageInvalid,
     InferFailed,
     ModelNotReady,
     NotFound,
     OutOfSlots,
     Overloaded,
     SaccadeError,
+    TooLarge,
 )
+from saccade.guards.image_headers import read_image_header
 from saccade.guards.images import decode_image
 from saccade.server.tree import TreeView
 from saccade.types import HostName, ModelName
@@ -32,6 +37,9 @@ from saccade.vision.letterbox import Letterbox
 from saccade.vision.pixels import bgr_into_input
 
 log = logging.getLogger(__name__)
+
+#: An encoded image, or the pixels of one: (height, width, 3) BGR.
+Image: TypeAlias = bytes | memoryview | NDArray[np.uint8]
 
 #: Seconds between two tries to reach a host that is away.
 RECONNECT_S: Final = 0.1
@@ -51,6 +59,12 @@ class Seen:
     width: int
     height: int
     took_ms: float
+
+    def label(self, class_index: int) -> str:
+        """Return a class's name; its number where the model has no name for it."""
+        if 0 <= class_index < len(self.labels):
+            return self.labels[class_index]
+        return str(class_index)
 
 
 class ModelDoor:
@@ -232,32 +246,104 @@ class DetectService:
         Raises:
             SaccadeError: of many kinds; each says what to do.
         """
-        server = self._desired.server
-        began_at = time.monotonic()
-        limit = max(server.slots, 1) * 4
-        if self._admitted >= limit:
-            raise Overloaded(
-                f"{limit} images are under way already", fix="come back after Retry-After seconds"
-            )
-        self._admitted += 1
-        try:
+        name, seen = await self.detect_all([data], model=model, confidence=confidence)
+        return name, seen[0]
+
+    async def detect_all(
+        self,
+        images: Sequence[Image],
+        *,
+        model: str | None,
+        confidence: float,
+        timeout_s: float | None = None,
+    ) -> tuple[str, list[Seen]]:
+        """Have a model look at several images at once; all are answered or none.
+
+        Args:
+            images: each encoded, or its pixels: (height, width, 3) BGR. Together they may have
+                `server.max_image_megapixels`.
+            model: which one; None for the only or default one.
+            confidence: detections below are left out.
+            timeout_s: how long the caller waits; at most `server.request_timeout_seconds`.
+
+        Raises:
+            SaccadeError: of many kinds; each says what to do.
+        """
+        most_s = self._desired.server.request_timeout_seconds
+        deadline_at = time.monotonic() + (most_s if timeout_s is None else min(timeout_s, most_s))
+        with self._admit(len(images)):
             state = self._choose(model)
-            deadline_at = began_at + server.request_timeout_seconds
-            bgr = await asyncio.to_thread(
-                decode_image,
-                data,
-                max_bytes=server.max_body_bytes,
-                max_pixels=server.max_image_pixels,
-            )
+            self._check_pixels(images)
             door = self._door(state)
-            found, labels = await door.infer(bgr, deadline_at=deadline_at, admitted=self._admitted)
+            looks = [
+                asyncio.create_task(self._look(door, image, deadline_at, confidence, name))
+                for image, name in zip(images, _names(len(images)), strict=True)
+            ]
+            try:
+                return state.name, await asyncio.gather(*looks)
+            finally:
+                for look in looks:  # one failed: nobody waits for the others
+                    look.cancel()
+
+    @contextlib.contextmanager
+    def _admit(self, count: int) -> Iterator[None]:
+        limit = max(self._desired.server.slots, 1) * 4
+        if self._admitted + count > limit:
+            raise Overloaded(
+                f"{self._admitted} images are under way already, at most {limit} may be",
+                fix="come back after Retry-After seconds",
+            )
+        self._admitted += count
+        try:
+            yield
         finally:
-            self._admitted -= 1
+            self._admitted -= count
+
+    def _check_pixels(self, images: Sequence[Image]) -> None:
+        """Refuse images that together have more pixels than one may have."""
+        if len(images) == 1:
+            return  # decoding checks it
+        most, pixels = self._desired.server.max_image_pixels, 0
+        for image, name in zip(images, _names(len(images)), strict=True):
+            if isinstance(image, np.ndarray):
+                height, width = image.shape[:2]
+            else:
+                with _naming(name):
+                    header = read_image_header(bytes(image))
+                height, width = header.height, header.width
+            pixels += width * height
+        if pixels > most:
+            raise TooLarge(
+                f"the {len(images)} images have {pixels:,} pixels, at most {most:,} are taken",
+                fix="send fewer images at once, or raise server.max_image_megapixels",
+            )
+
+    async def _look(
+        self,
+        door: ModelDoor,
+        image: Image,
+        deadline_at: float,
+        confidence: float,
+        name: str,
+    ) -> Seen:
+        began_at = time.monotonic()
+        server = self._desired.server
+        if isinstance(image, np.ndarray):
+            bgr = image
+        else:
+            with _naming(name):
+                bgr = await asyncio.to_thread(
+                    decode_image,
+                    image,
+                    max_bytes=server.max_body_bytes,
+                    max_pixels=server.max_image_pixels,
+                )
+        found, labels = await door.infer(bgr, deadline_at=deadline_at, admitted=self._admitted)
         found = found.filter(found.scores >= confidence)
         took_s = time.monotonic() - began_at
         self._took_s += 0.2 * (took_s - self._took_s)
         height, width = bgr.shape[:2]
-        return state.name, Seen(found, labels, width, height, took_s * 1000)
+        return Seen(found, labels, width, height, took_s * 1000)
 
     @property
     def retry_after_s(self) -> int:
@@ -293,3 +379,17 @@ class DetectService:
                 slots=self._desired.server.slots,
             )
         return door
+
+
+def _names(count: int) -> list[str]:
+    """Return what the images of a request are called in its errors; a single one has no name."""
+    return [""] if count == 1 else [f"image {index}: " for index in range(count)]
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say of which image an error is."""
+    try:
+        yield
+    except (ImageInvalid, TooLarge) as error:
+        raise type(error)(f"{name}{error.what}", fix=error.fix) from None

@@ -27,7 +27,7 @@ from saccade.server.detect import DetectService
 from saccade.server.hub import Hub
 from saccade.server.metrics import Metrics
 from saccade.server.proxy import PagesProxy
-from saccade.server.routes import detect, health, keys, live, things
+from saccade.server.routes import detect, health, keys, live, things, v2
 from saccade.server.things import Things
 from saccade.server.tree import TreeView
 from saccade.server.view import ViewHub
@@ -103,8 +103,8 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     problems.install(app)
-    for router in (health.router, things.router, detect.router, live.router, keys.router):
-        app.include_router(router)
+    for part in (health, things, detect, v2, live, keys):
+        app.include_router(part.router)
 
     @app.websocket("/{path:path}")
     async def pages_socket(websocket: WebSocket) -> None:
@@ -117,7 +117,7 @@ def build_app(context: Context) -> FastAPI:
     )
     async def pages(request: Request) -> Response:
         path = request.url.path
-        if path.startswith(API_PREFIXES) or not context.desired.pages:
+        if f"{path}/".startswith(API_PREFIXES) or not context.desired.pages:
             raise NotFound(f"{request.method} {path} is not here", fix="see /docs")
         return await context_of(request).proxy.http(request)
 

@@ -200,7 +200,7 @@ class TreeView:
 
     def _model(self, model: wire.ModelState) -> shapes.ModelView:
         fact, spec = model.fact, model.spec
-        words = self._model_words(model)
+        words = self.words(model)
         return shapes.ModelView(
             name=model.name,
             kind=spec.kind,
@@ -226,7 +226,8 @@ class TreeView:
             ),
         )
 
-    def _model_words(self, model: wire.ModelState) -> dict[ModelWord, int]:
+    def words(self, model: wire.ModelState) -> dict[ModelWord, int]:
+        """Return a model's counters; none before its host said where they are."""
         if model.page < 0 or model.fact is None:
             return {}
         page, base = self.board.page(model.page), model_base(model.fact.index)

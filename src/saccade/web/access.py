@@ -28,6 +28,8 @@ COOKIE: Final = "saccade_session"
 PUBLIC: Final = (
     "/livez",
     "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
     "/login",
     "/api/session",
     "/_nicegui/",
@@ -144,7 +146,7 @@ class Access:
                 }
             )
             return
-        response: Response = problems.of(error)
+        response: Response = problems.of(error, path=scope["path"])
         if isinstance(error, Unauthorized) and "text/html" in headers.get("accept", ""):
             response = RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
         await response(scope, receive, send)

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from saccade.errors import BadInput, Overloaded, TooLarge
+from saccade.errors import BadInput, Overloaded
 from saccade.server.context import Parts
 from saccade.server.shapes import DetectAnswer, Found, Size
 from saccade.web import problems
+from saccade.web.bodies import check_announced, read_body, too_large
 
 router = APIRouter(prefix="/api", tags=["detect"])
 
@@ -58,7 +59,7 @@ async def detect(
         image=Size(width=seen.width, height=seen.height),
         detections=[
             Found(
-                label=seen.labels[int(c)] if int(c) < len(seen.labels) else str(int(c)),
+                label=seen.label(int(c)),
                 confidence=round(float(s), 4),
                 bbox=(round(b[0], 2), round(b[1], 2), round(b[2], 2), round(b[3], 2)),
             )
@@ -70,29 +71,13 @@ async def detect(
 
 async def _image(request: Request, most_bytes: int) -> bytes:
     """Return the image's bytes, never reading more than the limit."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most_bytes:
-        raise _too_large(int(announced), most_bytes)
+    check_announced(request, most_bytes)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=4, max_part_size=most_bytes) as form:
             files = [value for value in form.values() if isinstance(value, UploadFile)]
             if not files:
                 raise BadInput("the form holds no file", fix="send the image as field `file`")
             if (files[0].size or 0) > most_bytes:
-                raise _too_large(files[0].size or 0, most_bytes)
+                raise too_large(files[0].size or 0, most_bytes)
             return await files[0].read()
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most_bytes:
-            raise _too_large(len(data), most_bytes)
-    if not data:
-        raise BadInput("the body is empty", fix="send a JPEG, PNG, WebP or BMP image")
-    return bytes(data)
-
-
-def _too_large(size: int, most: int) -> TooLarge:
-    return TooLarge(
-        f"the body has {size} bytes, the limit is {most}",
-        fix="send a smaller image, or raise server.max_body_mb",
-    )
+    return await read_body(request, most_bytes)
