@@ -182,11 +182,12 @@ def _memory(
 ) -> Iterator[_Finding]:
     vram = next((m for m in sample.vram if m.gpu == limits.gpu), None)
     if limits.gpu is not None and limits.min_free_vram_mb > 0 and vram is not None:
-        yield _measure(f"free VRAM of GPU {limits.gpu}", "MB", vram.free_mb, vram.at,
-                       limits.min_free_vram_mb, SkipReason.LOW_VRAM, settings, now)
+        yield _measure(f"free VRAM of GPU {limits.gpu}", vram.free_mb, limits.min_free_vram_mb,
+                       SkipReason.LOW_VRAM, unit="MB", at=vram.at, settings=settings, now=now)
     if limits.min_free_host_mb > 0 and sample.host is not None:
-        yield _measure("free memory of the machine", "MB", sample.host.free_mb, sample.host.at,
-                       limits.min_free_host_mb, SkipReason.LOW_HOST_MEMORY, settings, now)
+        yield _measure("free memory of the machine", sample.host.free_mb, limits.min_free_host_mb,
+                       SkipReason.LOW_HOST_MEMORY, unit="MB", at=sample.host.at,
+                       settings=settings, now=now)
 
 
 def _rates(
@@ -198,12 +199,12 @@ def _rates(
         least = limits.min_fps_to_run if rate.floor_fps is None else rate.floor_fps
         if rate.paced_fps is not None:  # a camera asked for 5 cannot be held to 10
             least = min(least, rate.paced_fps * settings.paced_floor_ratio)
-        yield _measure(f"camera {rate.camera}", "FPS", rate.fps, rate.at, least,
-                       SkipReason.LOW_FPS, settings, now)
+        yield _measure(f"camera {rate.camera}", rate.fps, least, SkipReason.LOW_FPS, unit="FPS",
+                       at=rate.at, settings=settings, now=now)
 
 
 def _measure(
-    name: str, unit: str, value: float | None, at: float, limit: float, reason: SkipReason,
+    name: str, value: float | None, limit: float, reason: SkipReason, *, unit: str, at: float,
     settings: GovernorSettings, now: float,
 ) -> _Finding:
     if value is None or not math.isfinite(value):

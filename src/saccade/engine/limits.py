@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import msgspec
 
 from saccade.errors import SettingsInvalid
 from saccade.types import HostName, ModelName
+
+#: The steepest `cooldown_growth`.
+GROWTH_MOST: Final = 10.0
 
 
 class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,17 +70,20 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what cannot work.
 
         Raises:
-            SettingsInvalid: a value is negative, not finite, or below the least that makes sense.
+            SettingsInvalid: a value is not finite, or outside of what makes sense.
         """
         least = {"permit_seconds": 0.1, "healthy_samples": 1, "cooldown_growth": 1.0,
                  "oom_limit": 1}
         for name in self.__struct_fields__:
             _at_least(f"governor.{name}", getattr(self, name), least.get(name, 0.0))
+        if self.cooldown_growth > GROWTH_MOST:
+            raise SettingsInvalid(f"governor.cooldown_growth is {self.cooldown_growth}",
+                                  fix=f"use at most {GROWTH_MOST:g}")
         if self.paced_floor_ratio * (1.0 + self.resume_margin_ratio) >= 1.0:
             raise SettingsInvalid(
                 f"governor.paced_floor_ratio {self.paced_floor_ratio} with resume_margin_ratio "
                 f"{self.resume_margin_ratio} asks a camera for more frames than it is to deliver",
-                fix="lower one of them: their product, margin + 1, must stay below 1",
+                fix="lower one of them: ratio x (1 + margin) must stay below 1",
             )
 
 

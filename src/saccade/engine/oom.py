@@ -50,11 +50,9 @@ TYPED: Final[dict[str, DeviceFault]] = {
     "FileNotFoundError": DeviceFault.MISCONFIGURED,
 }
 
-#: Codes under which an adapter passes on what its runtime said: here, and under codes saccade does
-#: not know, the text decides. Every other code of saccade has a meaning that is not the device's.
-SPEAKING_CODES: Final = frozenset({"infer_failed", "model_load_failed", "internal", ""})
-
-#: saccade's codes that have nothing to do with a device, whatever their text quotes.
+#: saccade's codes that have nothing to do with a device, whatever their text quotes. Under the
+#: others (`infer_failed`, `model_load_failed`, `internal`) an adapter passes on what its runtime
+#: said; there, and under codes saccade does not know, the text decides.
 OTHER_CODES: Final = frozenset({
     "bad_input", "conflict", "data_folder_unusable", "database_busy", "deadline_exceeded",
     "disk_full", "forbidden", "host_lost", "image_invalid", "model_not_ready",
@@ -70,8 +68,9 @@ _NAMES: Final = re.compile(
     r"|for debugging consider passing cuda_launch_blocking\S*"
     r"|\b(?:pytorch_|torch_use_)?cuda_(?:visible_devices|launch_blocking|alloc_conf|dsa|path|home)\b"
     r"|\bcuda:\d+"  # a place, as in "found two devices, cuda:0 and cpu"
-    r"|\btorch\.cuda\.\w+(?!\w)(?!error)"
-    r"|(?<![\w.])(?:[\w.-]*/)+[\w.-]+"  # a path: /models/cuda/net.onnx
+    r"|\btorch\.cuda\.(?!outofmemory)\w+"
+    r"|(?<![\w.-])[~.]{0,2}/[\w./-]+"  # a path: /models/cuda/net.onnx
+    r"|(?<![\w.-])[\w-]+(?:/[\w.-]+)*/[\w-]+\.\w+"  # or core/providers/cuda/call.cc
 )
 
 # Sticky errors: the context of the process is gone and every later call fails with the same.
@@ -84,19 +83,20 @@ _CONTEXT_LOST: Final = re.compile(
 )
 
 _MISCONFIGURED: Final = re.compile(
-    r"is not in available provider|not available|no nvidia driver|driver version is insufficient"
+    r"is not in available provider|is not available|no nvidia driver|driver version is insufficient"
     r"|no cuda-capable device|no cuda gpus are|not compiled with cuda|invalid device (?:ordinal|id)"
     r"|no kernel image|incompatible with (?:this|the current) |unsupported (?:ptx|toolchain)"
     r"|cannot open shared object|failed to load library|static tls block|undefined symbol"
     r"|require[sd]? cud(?:nn|a)|forward compatibility"
-    r"|attempting to deserialize object on a cuda device|same device|arguments from the 'cuda'"
+    r"|attempting to deserialize object on a cuda device|on the same device"
+    r"|arguments from the 'cuda'"
     r"|no such file|file (?:does not|doesn't) exist|not a (?:file|directory)|invalid path"
     r"|no_?suchfile|invalid_?(?:argument|protobuf|graph)|invalid (?:argument|configuration)"
     r"|not implemented|unexpected input|expected scalar type|got invalid dimensions"
 )
 
 _OUT_OF_MEMORY: Final = re.compile(
-    r"out[ _-]?of[ _-]?memory|cublas_status_alloc_failed|cuda_?error_?memory_?allocation"
+    r"out[ _-]?of[ _-]?memory|cu(?:blas|dnn)_status_alloc_failed|cuda_?error_?memory_?allocation"
     r"|failed to allocate memory|(?:cannot|can't|could not|unable to) allocate|bad_alloc"
     r"|not enough memory|insufficient memory"
 )
@@ -119,7 +119,7 @@ def recognise(code: str, text: str) -> DeviceFault:
     typed = TYPED.get(code) or TYPED.get(code.rpartition(".")[2])
     if typed is not None:
         return typed
-    if code in OTHER_CODES and code not in SPEAKING_CODES:
+    if code in OTHER_CODES:
         return DeviceFault.NONE
     said = _NAMES.sub(" ", text[:READ_CHARACTERS].lower())
     for pattern, fault in (
