@@ -110,6 +110,18 @@ class InferFailed(SaccadeError):
     code, status = "infer_failed", 500
 
 
+class DeviceOutOfMemory(SaccadeError):
+    """The device, or the machine, had not the memory an inference or a load asked for."""
+
+    code, status = "device_out_of_memory", 503
+
+
+class DeviceBroken(SaccadeError):
+    """The device's context is lost: nothing in this process can use the device any more."""
+
+    code, status = "device_broken", 503
+
+
 class HostLost(SaccadeError):
     """The host's connection ended while a request was with it."""
 
