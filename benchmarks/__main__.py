@@ -47,12 +47,18 @@ def main(argv: list[str]) -> int:
     took_s, (others, stolen) = time.monotonic() - began, neighbours.cores()
     console.print(
         f"{took_s:.0f} s in all; meanwhile other programs used {others:.2f} cores of this machine, "
-        f"its hypervisor {stolen:.2f}", highlight=False, soft_wrap=True,
+        f"its hypervisor {stolen:.2f}",
+        highlight=False,
+        soft_wrap=True,
     )
     if options.json is not None:
         results = Results(
-            machine=machine, other_cores=round(others, 3), stolen_cores=round(stolen, 3),
-            seconds=round(took_s, 1), quick=options.quick, figures=tuple(figures),
+            machine=machine,
+            other_cores=round(others, 3),
+            stolen_cores=round(stolen, 3),
+            seconds=round(took_s, 1),
+            quick=options.quick,
+            figures=tuple(figures),
         )
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     return 0
@@ -76,7 +82,8 @@ def _show_machine(console: Console, machine: Machine) -> None:
         f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
         f"Linux {machine.kernel}, Python {machine.python}, saccade {machine.saccade}; "
         + ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
-        highlight=False, soft_wrap=True,
+        highlight=False,
+        soft_wrap=True,
     )
 
 

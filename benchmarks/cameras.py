@@ -74,25 +74,41 @@ def _of_model(folder: Path, model: ModelSpec, plan: Plan) -> list[Figure]:
                 stack.enter_context(loop(model, frames_fd, host=host, first=i))
                 for i in range(max(counts))
             ]
-            rates, costs = _measure(
-                host, bare, cameras, counts, rounds, plan.seconds * WINDOW
-            )
+            rates, costs = _measure(host, bare, cameras, counts, rounds, plan.seconds * WINDOW)
     finally:
         os.close(frames_fd)
     figures = []
     for count in counts:
         limit = TARGET if count > 1 else None
-        figures.append(rates.figure(TOPIC, f"{model.name}: frames/s, {_cameras(count)}",
-                                    ours=_arm(count), base=BARE, unit="1/s", target=limit))
+        figures.append(
+            rates.figure(
+                TOPIC,
+                f"{model.name}: frames/s, {_cameras(count)}",
+                ours=_arm(count),
+                base=BARE,
+                unit="1/s",
+                target=limit,
+            )
+        )
     return figures + [
-        costs.figure(TOPIC, f"{model.name}: CPU per frame, {_cameras(count)}", ours=_arm(count),
-                     base=BARE, unit="ms", note=NOTE)
+        costs.figure(
+            TOPIC,
+            f"{model.name}: CPU per frame, {_cameras(count)}",
+            ours=_arm(count),
+            base=BARE,
+            unit="ms",
+            note=NOTE,
+        )
         for count in counts
     ]
 
 
 def _measure(
-    host: RunningHost, bare: Loop, cameras: Sequence[Loop], counts: Sequence[int], rounds: int,
+    host: RunningHost,
+    bare: Loop,
+    cameras: Sequence[Loop],
+    counts: Sequence[int],
+    rounds: int,
     seconds: float,
 ) -> tuple[Samples, Samples]:
     """Return frames a second and CPU milliseconds per frame of each arm, round by round."""
@@ -150,12 +166,19 @@ def loop(
 ) -> Iterator[Loop]:
     """Run a frame loop; it ends with the block, or with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    job = Job(parent_pid=os.getpid(), control_fd=theirs.fileno(), frames_fd=frames_fd, model=model,
-              run_dir=host.run_dir if host else "", first=first)
+    job = Job(
+        parent_pid=os.getpid(),
+        control_fd=theirs.fileno(),
+        frames_fd=frames_fd,
+        model=model,
+        run_dir=host.run_dir if host else "",
+        first=first,
+    )
     job_fd = memfd_with(msgspec.msgpack.encode(job), "saccade-bench")
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.frame_loop", str(job_fd)],
-        pass_fds=[job_fd, theirs.fileno(), frames_fd], start_new_session=True,
+        pass_fds=[job_fd, theirs.fileno(), frames_fd],
+        start_new_session=True,
     )
     os.close(job_fd)
     theirs.close()

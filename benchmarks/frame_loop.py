@@ -106,8 +106,14 @@ def _bare(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
 
 
 def _camera(job: Job) -> Callable[[NDArray[np.uint8]], Detections]:
-    client = HostClient(job.run_dir, host=HOST, model=job.model.name, name=f"bench-{job.first}",
-                        slots=SLOTS, frame_bytes=FRAME_BYTES)
+    client = HostClient(
+        job.run_dir,
+        host=HOST,
+        model=job.model.name,
+        name=f"bench-{job.first}",
+        slots=SLOTS,
+        frame_bytes=FRAME_BYTES,
+    )
     client.connect()
     poll = select.epoll()
     poll.register(client.fileno(), select.EPOLLIN)

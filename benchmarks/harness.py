@@ -106,8 +106,15 @@ class Samples:
         return [a / b for a, b in zip(self.of[ours], self.of[base], strict=True)]
 
     def figure(
-        self, topic: str, name: str, *, ours: str, base: str, unit: str,
-        target: Target | None = None, note: str = "",
+        self,
+        topic: str,
+        name: str,
+        *,
+        ours: str,
+        base: str,
+        unit: str,
+        target: Target | None = None,
+        note: str = "",
     ) -> Figure:
         """Return the figure of two arms.
 
@@ -118,10 +125,19 @@ class Samples:
         if not all(math.isfinite(r) and r > 0 for r in ratios):
             raise ValueError(f"{topic}: {name}: ratios {ratios}: an arm measured nothing")
         return Figure(
-            topic=topic, name=name, ours=ours, base=base, unit=unit, rounds=len(ratios),
-            ours_median=self.median(ours), base_median=self.median(base),
-            ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios),
-            target=target, note=note,
+            topic=topic,
+            name=name,
+            ours=ours,
+            base=base,
+            unit=unit,
+            rounds=len(ratios),
+            ours_median=self.median(ours),
+            base_median=self.median(base),
+            ratio=statistics.median(ratios),
+            ratio_min=min(ratios),
+            ratio_max=max(ratios),
+            target=target,
+            note=note,
         )
 
 
@@ -160,8 +176,12 @@ def show(console: Console, figures: Sequence[Figure], *, markdown: bool = False)
     table.add_column("n")
     for figure in figures:
         table.add_row(
-            figure.name, f"{figure.ratio:.3g}", f"{figure.ratio_min:.3g}-{figure.ratio_max:.3g}",
-            str(figure.target or ""), figure.verdict, f"{figure.ours} / {figure.base}",
+            figure.name,
+            f"{figure.ratio:.3g}",
+            f"{figure.ratio_min:.3g}-{figure.ratio_max:.3g}",
+            str(figure.target or ""),
+            figure.verdict,
+            f"{figure.ours} / {figure.base}",
             f"{figure.ours_median:.4g} / {figure.base_median:.4g} {figure.unit}",
             str(figure.rounds),
         )

@@ -64,7 +64,7 @@ class _Client(asyncio.Protocol):
         if not self._wanted:
             head, found, _rest = self._answer.partition(b"\r\n\r\n")
             if not found:
-                return None
+                return
             if not head.startswith(b"HTTP/1.1 200"):
                 self._fail(self._answer[:500].decode(errors="replace"))
                 return

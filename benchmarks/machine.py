@@ -12,8 +12,15 @@ from pathlib import Path
 import msgspec
 
 PACKAGES = (
-    "numpy", "onnxruntime", "opencv-python-headless", "av", "uvicorn", "uvloop", "httptools",
-    "fastapi", "msgspec",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "av",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "fastapi",
+    "msgspec",
 )
 
 
@@ -33,9 +40,12 @@ def this_machine() -> Machine:
     """Return the machine this runs on, as it is now."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
-        processor=_processor(), cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(pages / 2**30, 1), kernel=platform.release(),
-        python=platform.python_version(), packages=_versions(PACKAGES),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(pages / 2**30, 1),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages=_versions(PACKAGES),
         saccade=_versions(("saccade",))["saccade"],
     )
 

@@ -72,8 +72,13 @@ def run(plan: Plan) -> list[Figure]:
 
 
 def _one(
-    arm: str, folder: Path, model: ModelSpec, picture: bytes, expected: list[list[float]],
-    idle_s: float, measured: Measured,
+    arm: str,
+    folder: Path,
+    model: ModelSpec,
+    picture: bytes,
+    expected: list[list[float]],
+    idle_s: float,
+    measured: Measured,
 ) -> None:
     began = time.monotonic()
     with _server(arm, folder, model) as (port, root):
@@ -107,19 +112,28 @@ def _server(arm: str, folder: Path, model: ModelSpec) -> Iterator[tuple[int, int
 def _figures(measured: Measured) -> list[Figure]:
     figures = [
         measured.started_s.figure(
-            TOPIC, f"start to first correct answer, {arm}", ours=arm, base=NAIVE, unit="s",
+            TOPIC,
+            f"start to first correct answer, {arm}",
+            ours=arm,
+            base=NAIVE,
+            unit="s",
             # The goal was 0.6 s where the naive server took 0.7 to 0.9 s.
             target=Target(0.75, at_most=True) if arm == PLAIN else None,
         )
-        for arm in (PLAIN, PAGES) if arm in measured.started_s.of
+        for arm in (PLAIN, PAGES)
+        if arm in measured.started_s.of
     ]
     figures += [
         measured.idle_cores.figure(
-            TOPIC, f"CPU while nobody asks, {arm}", ours=arm, base=_core(arm),
+            TOPIC,
+            f"CPU while nobody asks, {arm}",
+            ours=arm,
+            base=_core(arm),
             unit="cores",
             target=Target(0.005, at_most=True) if arm == PLAIN else None,
         )
-        for arm in (PLAIN, PAGES, NAIVE) if arm in measured.idle_cores.of
+        for arm in (PLAIN, PAGES, NAIVE)
+        if arm in measured.idle_cores.of
     ]
     return figures
 
@@ -129,20 +143,29 @@ def _core(arm: str) -> str:
 
 
 def _memory_figures(measured: Measured) -> list[Figure]:
-    note = ("PSS counts a shared page in part; the naive server is one process with the same "
-            "model. Every process of the tree stands beside it.")
+    note = (
+        "PSS counts a shared page in part; the naive server is one process with the same "
+        "model. Every process of the tree stands beside it."
+    )
     figures = [
         measured.memory_mib.figure(
-            TOPIC, f"memory (PSS), {arm}, all processes", ours=arm, base=NAIVE, unit="MiB",
+            TOPIC,
+            f"memory (PSS), {arm}, all processes",
+            ours=arm,
+            base=NAIVE,
+            unit="MiB",
             # The goal was 70 MB where the naive server took 81.
-            target=Target(0.86, at_most=True) if arm == PLAIN else None, note=note,
+            target=Target(0.86, at_most=True) if arm == PLAIN else None,
+            note=note,
         )
-        for arm in (PLAIN, PAGES) if arm in measured.started_s.of
+        for arm in (PLAIN, PAGES)
+        if arm in measured.started_s.of
     ]
     names = [n for n in measured.memory_mib.of if n.startswith((f"{PLAIN}: ", f"{PAGES}: pages"))]
     figures += [
-        measured.memory_mib.figure(TOPIC, f"memory (PSS), {name.partition(': ')[2]}", ours=name,
-                                   base=NAIVE, unit="MiB")
+        measured.memory_mib.figure(
+            TOPIC, f"memory (PSS), {name.partition(': ')[2]}", ours=name, base=NAIVE, unit="MiB"
+        )
         for name in names
     ]
     return figures
@@ -176,7 +199,9 @@ def _wait_answer(port: int, picture: bytes, expected: list[list[float]]) -> None
     """
     deadline = time.monotonic() + ANSWER_WITHIN_S
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/detect", data=picture, method="POST",
+        f"http://127.0.0.1:{port}/api/detect",
+        data=picture,
+        method="POST",
         headers={"Content-Type": "image/jpeg"},
     )
     while time.monotonic() < deadline:

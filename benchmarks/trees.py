@@ -75,7 +75,11 @@ class Tree:
 
 @contextlib.contextmanager
 def running_tree(
-    folder: Path, model: ModelSpec, *, pages: bool = False, wait: bool = True,
+    folder: Path,
+    model: ModelSpec,
+    *,
+    pages: bool = False,
+    wait: bool = True,
     cameras: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Tree]:
     """Run a tree with one model for the length of the block.
@@ -102,8 +106,13 @@ def running_tree(
     with output.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "saccade", "up", "--config", str(folder / "saccade.yaml")],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=folder,
-            env=_environment(), preexec_fn=_die_with_us,  # noqa: PLW1509 - one call, no lock
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd=folder,
+            env=_environment(),
+            preexec_fn=_die_with_us,  # noqa: PLW1509 - one call, no lock
         )
     tree = Tree(process, port, output)
     try:

@@ -134,7 +134,8 @@ class Part:
         if beat != self._beat and self.state is PartState.STARTING:
             self.state = PartState.RUNNING
         busy = [
-            until for i in range(MODELS_PER_HOST if self.host is not None else 0)
+            until
+            for i in range(MODELS_PER_HOST if self.host is not None else 0)
             if (until := page.get(model_base(i) + ModelWord.BUSY_UNTIL_NS))
         ]
         # A library that loads or runs a model may keep the interpreter's lock: the deadline of that
@@ -150,9 +151,14 @@ class Part:
     def report(self) -> wire.ProcessState:
         """Return what the state that is pushed says of it."""
         return wire.ProcessState(
-            name=self.name, role=self.role, state=self.state, page=self.page,
-            pid=self.child.pid if self.child is not None else 0, restarts=self.restarts.total,
-            started_at=self.started_at, reason=self.reason,
+            name=self.name,
+            role=self.role,
+            state=self.state,
+            page=self.page,
+            pid=self.child.pid if self.child is not None else 0,
+            restarts=self.restarts.total,
+            started_at=self.started_at,
+            reason=self.reason,
         )
 
 

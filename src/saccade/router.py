@@ -188,18 +188,25 @@ class Router:
                 self._stop = True
                 return
             if isinstance(word, wire.Happened):
-                self._keep(NewEvent(
-                    kind=word.kind, severity=Severity(word.severity), camera=word.camera,
-                    model=word.model, at_wall=time.time(), message=word.message,
-                    data={**word.data},
-                ))
+                self._keep(
+                    NewEvent(
+                        kind=word.kind,
+                        severity=Severity(word.severity),
+                        camera=word.camera,
+                        model=word.model,
+                        at_wall=time.time(),
+                        message=word.message,
+                        data={**word.data},
+                    )
+                )
 
     def _observe(self, observation: wire.Observation) -> None:
         self._page.add(RouterWord.OBSERVATIONS)
         scene = self._scenes.get(observation.camera)
         if scene is None:
-            scene = Scene(Episodes(observation.appear_frames, observation.leave_seconds),
-                          observation.model)
+            scene = Scene(
+                Episodes(observation.appear_frames, observation.leave_seconds), observation.model
+            )
             self._scenes[observation.camera] = scene
         for fact in scene.hear(observation, time.monotonic()):
             self._keep(_event(observation.camera, scene, fact))
@@ -228,8 +235,10 @@ class Router:
         try:
             self._store_all(events)
         except SaccadeError as error:  # busy, full, away: it comes back
-            log.warning("events could not be committed",
-                        extra={"waiting": len(events), "code": error.code, "what": error.what})
+            log.warning(
+                "events could not be committed",
+                extra={"waiting": len(events), "code": error.code, "what": error.what},
+            )
             self._page.add(RouterWord.FAILED_COMMITS)
             self._commit_at = time.monotonic() + RETRY_S
         except Exception:
@@ -266,10 +275,13 @@ class Router:
         if abs(time.time() - time.monotonic() - self._clock_offset) > CLOCK_JUMP_S:
             log.error("the clock has jumped; nothing is purged until the next start")
             return
-        policy = RetentionPolicy({
-            RetentionClass.EVENT: storage.event_days, RetentionClass.OUTBOX: storage.outbox_days,
-            RetentionClass.SESSION: 0.0,
-        })
+        policy = RetentionPolicy(
+            {
+                RetentionClass.EVENT: storage.event_days,
+                RetentionClass.OUTBOX: storage.outbox_days,
+                RetentionClass.SESSION: 0.0,
+            }
+        )
         try:
             gone = purge(self._database, metadata, policy, now_wall=time.time(), limit=PURGE_ROWS)
         except Exception:  # tried again at the next turn
@@ -287,8 +299,17 @@ def _event(camera: CameraId, scene: Scene, fact: Episode) -> NewEvent:
     else:
         message = f"{fact.label} left {camera} after {fact.seconds:.1f} s"
     return NewEvent(
-        kind=fact.kind, severity=Severity.INFO, camera=camera, model=scene.model,
-        at_wall=fact.at + scene.at_wall_offset, message=message,
-        data={"label": fact.label, "most": fact.most,
-              "confidence": round(fact.confidence, 4), "seconds": round(fact.seconds, 3), "frames": fact.frames},
+        kind=fact.kind,
+        severity=Severity.INFO,
+        camera=camera,
+        model=scene.model,
+        at_wall=fact.at + scene.at_wall_offset,
+        message=message,
+        data={
+            "label": fact.label,
+            "most": fact.most,
+            "confidence": round(fact.confidence, 4),
+            "seconds": round(fact.seconds, 3),
+            "frames": fact.frames,
+        },
     )

@@ -113,8 +113,13 @@ def start_child(boot: Boot, *, log_path: Path, program: Sequence[str] = PROGRAM)
         passed = (boot_fd, other.fileno(), boot.board_fd, *boot.listeners.values())
         log = theirs.enter_context(log_path.open("ab", buffering=0))
         process = subprocess.Popen(
-            [*program, str(boot_fd)], pass_fds=passed, stdin=subprocess.DEVNULL, stdout=log,
-            stderr=log, start_new_session=True, env=_environment(),
+            [*program, str(boot_fd)],
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(),
         )
         undo.callback(_end, process)
         pidfd = os.pidfd_open(process.pid)
@@ -124,7 +129,8 @@ def start_child(boot: Boot, *, log_path: Path, program: Sequence[str] = PROGRAM)
 
 def _environment() -> dict[str, str]:
     return {
-        name: value for name, value in os.environ.items()
+        name: value
+        for name, value in os.environ.items()
         if not name.startswith(_SETTINGS_PREFIX) and name not in _SETTINGS_ALIASES
     }
 

@@ -118,11 +118,15 @@ class Supervisor:
     def _plan(self) -> None:
         """Say which processes there are; `_advance` starts them, in this order."""
         for host in self._desired.hosts:
-            self._add(Part(f"host-{host.name}", "host", host=host, listeners={
-                "host": f"host-{host.name}"}))
+            self._add(
+                Part(
+                    f"host-{host.name}", "host", host=host, listeners={"host": f"host-{host.name}"}
+                )
+            )
         self._add(Part("router", "router", listeners={"router": "router"}))
-        self._add(Part("server", "server", listeners={
-            "http": "http", "admin": "admin", "view": "view"}))
+        self._add(
+            Part("server", "server", listeners={"http": "http", "admin": "admin", "view": "view"})
+        )
         if self._desired.pages:
             self._add(Part("pages", "pages", listeners={"pages": "pages"}))
         if self._desired.webhooks:
@@ -133,8 +137,12 @@ class Supervisor:
     def _add(self, part: Part) -> bool:
         page = self._pages.take(part.name, self._board)
         if page is None:
-            self._happened("process_refused", "error", f"{part.name} is not started: "
-                           f"{PAGES} processes is the most there can be", data={"most": PAGES})
+            self._happened(
+                "process_refused",
+                "error",
+                f"{part.name} is not started: {PAGES} processes is the most there can be",
+                data={"most": PAGES},
+            )
             return False
         part.page = page
         self._parts[part.name] = part
@@ -169,8 +177,9 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         for part in self._parts.values():
-            parts.trim_log(self._log_dir / f"{part.name}.log",
-                           self._desired.supervisor.log_max_bytes)
+            parts.trim_log(
+                self._log_dir / f"{part.name}.log", self._desired.supervisor.log_max_bytes
+            )
             if part.child is not None and not part.is_condemned:
                 self._judge(part, now)
         self._dirty = True
@@ -192,15 +201,21 @@ class Supervisor:
         if part.camera is not None:
             part.model_host = self._host_of(part.camera)
         boot = Boot(
-            role=part.role, name=part.title, supervisor_pid=os.getpid(), control_fd=-1,
-            board_fd=self._board.fd, page=part.page,
+            role=part.role,
+            name=part.title,
+            supervisor_pid=os.getpid(),
+            control_fd=-1,
+            board_fd=self._board.fd,
+            page=part.page,
             listeners={k: self._listeners[v].fileno() for k, v in part.listeners.items()},
-            desired=parts.without_secrets(self._desired, part.role), host=part.host,
+            desired=parts.without_secrets(self._desired, part.role),
+            host=part.host,
             camera=part.camera,
         )
         try:
-            child = start_child(boot, log_path=self._log_dir / f"{part.name}.log",
-                                program=self._program)
+            child = start_child(
+                boot, log_path=self._log_dir / f"{part.name}.log", program=self._program
+            )
         except OSError as error:  # no memory, descriptor, process or disk left: not its fault
             part.reason = f"cannot be started: {os.strerror(error.errno or 0)}"
             part.start_at = time.monotonic() + self._desired.supervisor.backoff_max_seconds
@@ -253,22 +268,32 @@ class Supervisor:
     def _restart_later(self, part: Part, status: int) -> None:
         policy, reason = self._desired.supervisor, f"ended with status {status}"
         part.plan_restart(
-            RestartPolicy(policy.backoff_initial_seconds, policy.backoff_max_seconds,
-                          policy.restart_budget),
-            time.monotonic(), reason,
+            RestartPolicy(
+                policy.backoff_initial_seconds, policy.backoff_max_seconds, policy.restart_budget
+            ),
+            time.monotonic(),
+            reason,
         )
         is_given_up = part.state is PartState.ERROR
         if part.camera is not None:
             self._set_camera(
-                part.camera.id, CameraState.ERROR if is_given_up else CameraState.RECONNECTING,
+                part.camera.id,
+                CameraState.ERROR if is_given_up else CameraState.RECONNECTING,
                 "its process keeps dying" if is_given_up else "its process is starting again",
             )
-        self._happened("process_died", "warning", f"{part.name} {reason}",
-                       data={"status": status, "restarts": part.restarts.total})
+        self._happened(
+            "process_died",
+            "warning",
+            f"{part.name} {reason}",
+            data={"status": status, "restarts": part.restarts.total},
+        )
         if is_given_up:
-            self._happened("process_given_up", "error",
-                           f"{part.name} died {policy.restart_budget} times without one good "
-                           "answer and is not started again")
+            self._happened(
+                "process_given_up",
+                "error",
+                f"{part.name} died {policy.restart_budget} times without one good "
+                "answer and is not started again",
+            )
 
     def _remove(self, part: Part) -> None:
         del self._parts[part.name]
@@ -295,8 +320,11 @@ class Supervisor:
             try:
                 word = wire.from_child(packet)
             except msgspec.MsgspecError as error:
-                self._happened("process_fault", "error",
-                               f"{part.name} said what is no message and is ended: {error}")
+                self._happened(
+                    "process_fault",
+                    "error",
+                    f"{part.name} said what is no message and is ended: {error}",
+                )
                 part.kill()
                 return
             self._take_word(part, word)
@@ -325,8 +353,10 @@ class Supervisor:
         if before[0] is not state:
             is_bad = state in {CameraState.STALLED, CameraState.ERROR, CameraState.RECONNECTING}
             self._happened(
-                "camera_status_change", "warning" if is_bad else "info",
-                f"camera {camera} is {state}: {reason}", camera=camera,
+                "camera_status_change",
+                "warning" if is_bad else "info",
+                f"camera {camera} is {state}: {reason}",
+                camera=camera,
                 data={"from": before[0], "to": state, "reason": reason},
             )
 
@@ -371,23 +401,41 @@ class Supervisor:
         return part.outgoing is not None and part.outgoing.say(order)
 
     def _happened(
-        self, kind: str, severity: str, message: str, *, camera: CameraId | None = None,
-        model: ModelName | None = None, data: dict[str, str | int | float | None] | None = None,
+        self,
+        kind: str,
+        severity: str,
+        message: str,
+        *,
+        camera: CameraId | None = None,
+        model: ModelName | None = None,
+        data: dict[str, str | int | float | None] | None = None,
     ) -> None:
         if len(self._news) >= NEWS_MOST:
             self._news.popleft()
             self._news_lost += 1
-        self._news.append(wire.Happened(kind=kind, severity=severity, message=message,
-                                        camera=camera, model=model, data=data or {}))
+        self._news.append(
+            wire.Happened(
+                kind=kind,
+                severity=severity,
+                message=message,
+                camera=camera,
+                model=model,
+                data=data or {},
+            )
+        )
         self._dirty = True
 
     def _tell_router(self) -> None:
         outgoing = self._outgoing_of("router")
         if outgoing is not None and outgoing.is_idle and self._news_lost:
-            outgoing.say(wire.Happened(
-                kind="events_lost", severity="error", data={"lost": self._news_lost},
-                message=f"{self._news_lost} events were lost while the router was away",
-            ))
+            outgoing.say(
+                wire.Happened(
+                    kind="events_lost",
+                    severity="error",
+                    data={"lost": self._news_lost},
+                    message=f"{self._news_lost} events were lost while the router was away",
+                )
+            )
             self._news_lost = 0
         while self._news and outgoing is not None and outgoing.is_idle:
             outgoing.say(self._news.popleft())
@@ -406,8 +454,14 @@ class Supervisor:
             processes=tuple(p.report() for p in self._parts.values()),
             models=self._models.report(),
             cameras=tuple(
-                wire.CameraStatus(id=p.camera.id, state=s[0], reason=s[1], since_wall=s[2],
-                                  spec=p.camera, page=p.page)
+                wire.CameraStatus(
+                    id=p.camera.id,
+                    state=s[0],
+                    reason=s[1],
+                    since_wall=s[2],
+                    spec=p.camera,
+                    page=p.page,
+                )
                 for p in self._parts.values()
                 if p.camera is not None and (s := self._cameras.get(p.camera.id)) is not None
             ),

@@ -54,8 +54,10 @@ def test_an_arm_that_measured_nothing_gives_no_figure(nothing: float) -> None:
 @pytest.mark.parametrize(
     ("target", "ratio", "verdict"),
     [
-        (Target(1.3, at_most=True), 1.3, "met"), (Target(1.3, at_most=True), 1.31, "MISSED"),
-        (Target(0.85, at_most=False), 0.85, "met"), (Target(0.85, at_most=False), 0.8, "MISSED"),
+        (Target(1.3, at_most=True), 1.3, "met"),
+        (Target(1.3, at_most=True), 1.31, "MISSED"),
+        (Target(0.85, at_most=False), 0.85, "met"),
+        (Target(0.85, at_most=False), 0.8, "MISSED"),
         (None, 9.0, ""),
     ],
 )
@@ -125,8 +127,10 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_benchmark_that_is_ended_leaves_no_process(number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "http", "--quick"], cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "benchmarks", "http", "--quick"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         seen: set[int] = set()
@@ -153,6 +157,16 @@ def _is_alive(pid: int) -> bool:
 
 def _figure(ratio: float, target: Target | None) -> Figure:
     return Figure(
-        topic="t", name="n", ours="a", base="b", unit="us", rounds=3, ours_median=ratio,
-        base_median=1.0, ratio=ratio, ratio_min=ratio, ratio_max=ratio, target=target,
+        topic="t",
+        name="n",
+        ours="a",
+        base="b",
+        unit="us",
+        rounds=3,
+        ours_median=ratio,
+        base_median=1.0,
+        ratio=ratio,
+        ratio_min=ratio,
+        ratio_max=ratio,
+        target=target,
     )

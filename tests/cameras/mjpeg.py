@@ -57,7 +57,8 @@ class MjpegCamera:
         jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
         handler.wfile.write(
             b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
-            + jpeg + b"\r\n"
+            + jpeg
+            + b"\r\n"
         )
 
     def close(self) -> None:

@@ -17,8 +17,9 @@ from saccade.cameras.sources import Picture
 from saccade.engine import wire
 from saccade.types import CameraId
 
-TILE = wire.Tile(camera=CameraId("cam"), size="full", seq=1, width=2, height=2, at=0.0,
-                 at_wall=0.0, objects=0)
+TILE = wire.Tile(
+    camera=CameraId("cam"), size="full", seq=1, width=2, height=2, at=0.0, at_wall=0.0, objects=0
+)
 
 
 def connected(folder: Path) -> tuple[ViewLink, socket.socket, socket.socket]:

@@ -41,9 +41,16 @@ def write_clip(path: Path, frames: int = FRAMES, fps: int = 10) -> Path:
 
 def spec(path: Path, kind: SourceKind = SourceKind.FILE, **more: object) -> CameraSpec:
     fields: dict[str, object] = {
-        "id": CameraId("cam"), "name": "cam", "kind": kind, "url": str(path),
-        "display_url": path.name, "model": ModelName("m"), "process_fps": 0.0, "realtime": False,
-        "max_frame_width": 64, "max_frame_height": 48,
+        "id": CameraId("cam"),
+        "name": "cam",
+        "kind": kind,
+        "url": str(path),
+        "display_url": path.name,
+        "model": ModelName("m"),
+        "process_fps": 0.0,
+        "realtime": False,
+        "max_frame_width": 64,
+        "max_frame_height": 48,
     }
     return CameraSpec(**{**fields, **more})  # type: ignore[arg-type]
 
@@ -62,8 +69,11 @@ class Camera:
         self.words: list[wire.FromChild] = []
         self._router_client: socket.socket | None = None
         self.process = CameraProcess(
-            camera, run_dir=str(rig.run_dir), host=None if camera.model is None else HOST,
-            control=self._theirs, page=self.page,
+            camera,
+            run_dir=str(rig.run_dir),
+            host=None if camera.model is None else HOST,
+            control=self._theirs,
+            page=self.page,
         )
         self.thread = threading.Thread(target=self.process.run)
         self.thread.start()
@@ -111,8 +121,11 @@ class Camera:
     def until_counts(self, within_s: float = 5.0, **wanted: int) -> None:
         def reached() -> bool:
             self.hear()
-            have = {"produced": self.counts.produced, "served": self.counts.served,
-                    **{r.value: n for r, n in self.counts.dropped.items()}}
+            have = {
+                "produced": self.counts.produced,
+                "served": self.counts.served,
+                **{r.value: n for r, n in self.counts.dropped.items()},
+            }
             return all(have[name] >= n for name, n in wanted.items())
 
         until(reached, within_s, why=f"{wanted}")
@@ -163,8 +176,14 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def seeing(frames: Frames) -> list[Detections]:
-    return [Detections(np.array([[8, 8, 16, 16]], np.float32), np.array([0.75], np.float32),
-                       np.array([0], np.int32)) for _ in frames]
+    return [
+        Detections(
+            np.array([[8, 8, 16, 16]], np.float32),
+            np.array([0.75], np.float32),
+            np.array([0], np.int32),
+        )
+        for _ in frames
+    ]
 
 
 def test_a_file_on_demand_is_seen_whole_in_order_and_in_native_pixels(scene: Scene) -> None:
@@ -251,8 +270,9 @@ def test_a_frame_under_way_at_a_stop_is_booked_as_stopped(scene: Scene) -> None:
 def test_an_answer_that_never_comes_costs_one_frame_and_a_new_connection(scene: Scene) -> None:
     adapter = ScriptedAdapter(gate=threading.Event())
     rig = scene.host(adapter)
-    it = scene.camera(rig, spec(write_clip(scene.folder / "c.mp4"), loop=True,
-                                answer_timeout_seconds=0.2))
+    it = scene.camera(
+        rig, spec(write_clip(scene.folder / "c.mp4"), loop=True, answer_timeout_seconds=0.2)
+    )
     assert adapter.entered.acquire(timeout=5)
     it.until_counts(host_died=1)
     assert adapter.gate is not None
@@ -263,8 +283,10 @@ def test_an_answer_that_never_comes_costs_one_frame_and_a_new_connection(scene: 
 
 def test_a_model_that_is_loaded_anew_gets_its_cameras_back(scene: Scene) -> None:
     rig = scene.host(ScriptedAdapter())
-    it = scene.camera(rig, spec(write_clip(scene.folder / "c.mp4"), loop=True, realtime=True,
-                                staleness_seconds=5.0))
+    it = scene.camera(
+        rig,
+        spec(write_clip(scene.folder / "c.mp4"), loop=True, realtime=True, staleness_seconds=5.0),
+    )
     for turn in range(1, 4):
         it.until_counts(served=it.counts.served + 2)
         rig.order(wire.Unload(ModelName("m")))
@@ -284,9 +306,15 @@ def test_short_memory_is_said_once_retried_calmly_and_forgotten_when_it_is_over(
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))  # no slot fits into that
     try:
         it = scene.camera(rig, spec(clip, realtime=True))
-        until(lambda: it.state() is not None
-              and any("fits in memory" in w.reason for w in it.words
-                      if isinstance(w, wire.CameraFact)), why="it says so")
+        until(
+            lambda: (
+                it.state() is not None
+                and any(
+                    "fits in memory" in w.reason for w in it.words if isinstance(w, wire.CameraFact)
+                )
+            ),
+            why="it says so",
+        )
         it.until_counts(no_model=3)
         said = [w for w in it.words if isinstance(w, wire.CameraFact) and "fits" in w.reason]
         assert len(said) == 1
@@ -332,8 +360,17 @@ HEADER = struct.Struct(">II")
 
 def test_pictures_for_people_arrive_whole_and_only_while_somebody_watches(scene: Scene) -> None:
     rig = scene.host(ScriptedAdapter(seeing))
-    it = scene.camera(rig, spec(write_clip(scene.folder / "c.mp4"), loop=True, realtime=True,
-                                tile_width=32, tile_height=32, tile_fps=30.0))
+    it = scene.camera(
+        rig,
+        spec(
+            write_clip(scene.folder / "c.mp4"),
+            loop=True,
+            realtime=True,
+            tile_width=32,
+            tile_height=32,
+            tile_fps=30.0,
+        ),
+    )
     it.view.setblocking(True)
     it.view.settimeout(5)
     viewer, _address = it.view.accept()
@@ -369,11 +406,22 @@ def network() -> Iterator[MjpegCamera]:
 
 def live(network: MjpegCamera, **more: object) -> CameraSpec:
     shown = f"http://{network.address}"
-    return spec(Path(shown), SourceKind.HTTP, **{
-        "url": f"http://admin:geheim@{network.address}", "display_url": shown, "realtime": True,
-        "stall_seconds": 0.6, "connect_timeout_seconds": 0.6, "read_timeout_seconds": 0.5,
-        "backoff_initial_seconds": 0.05, "backoff_max_seconds": 0.2, "frozen_seconds": 0.0, **more,
-    })
+    return spec(
+        Path(shown),
+        SourceKind.HTTP,
+        **{
+            "url": f"http://admin:geheim@{network.address}",
+            "display_url": shown,
+            "realtime": True,
+            "stall_seconds": 0.6,
+            "connect_timeout_seconds": 0.6,
+            "read_timeout_seconds": 0.5,
+            "backoff_initial_seconds": 0.05,
+            "backoff_max_seconds": 0.2,
+            "frozen_seconds": 0.0,
+            **more,
+        },
+    )
 
 
 def test_a_camera_that_falls_silent_ends_or_sends_rubbish_is_opened_again(

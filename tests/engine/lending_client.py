@@ -11,8 +11,14 @@ from saccade.types import HostName, ModelName
 
 def main(run_dir: str, slots: int) -> None:
     """Lend all slots to model `m` of host `main`; end when standard input ends."""
-    client = HostClient(run_dir, host=HostName("main"), model=ModelName("m"), name="victim",
-                        slots=slots, frame_bytes=0)
+    client = HostClient(
+        run_dir,
+        host=HostName("main"),
+        model=ModelName("m"),
+        name="victim",
+        slots=slots,
+        frame_bytes=0,
+    )
     client.connect()
     while not client.is_ready:
         for _arrival in client.on_readable():

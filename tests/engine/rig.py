@@ -33,8 +33,11 @@ Infer = Callable[[Frames], Sequence[Detections]]
 
 def found(value: int) -> Detections:
     """Return one detection whose first coordinate says a value."""
-    return Detections(np.array([[value, 0, 1, 1]], np.float32), np.array([0.5], np.float32),
-                      np.array([0], np.int32))
+    return Detections(
+        np.array([[value, 0, 1, 1]], np.float32),
+        np.array([0.5], np.float32),
+        np.array([0], np.int32),
+    )
 
 
 def value_of(answer: wire.Answer) -> int:
@@ -51,8 +54,13 @@ class ScriptedAdapter:
     """A model that does what a test wants, and remembers the batches it saw."""
 
     def __init__(
-        self, infer: Infer = mark, *, side: int = 32, max_batch: int = 8,
-        load: Callable[[], None] = lambda: None, gate: threading.Event | None = None,
+        self,
+        infer: Infer = mark,
+        *,
+        side: int = 32,
+        max_batch: int = 8,
+        load: Callable[[], None] = lambda: None,
+        gate: threading.Event | None = None,
     ) -> None:
         self.input = InputSpec(side, side)
         self.labels = ("thing",)
@@ -80,16 +88,23 @@ class ScriptedAdapter:
 
 
 def model(name: str = "m", *, max_batch: int = 8, path: str = "/scripted") -> ModelSpec:
-    return ModelSpec(name=ModelName(name), kind=ModelKind.DETECTOR, path=path, sha256="",
-                     host=HOST, max_batch=max_batch)
+    return ModelSpec(
+        name=ModelName(name),
+        kind=ModelKind.DETECTOR,
+        path=path,
+        sha256="",
+        host=HOST,
+        max_batch=max_batch,
+    )
 
 
 class Lender:
     """A client as a camera is one, with a test's patience."""
 
     def __init__(self, run_dir: Path, name: str = "m", *, slots: int = 3) -> None:
-        self.client = HostClient(str(run_dir), host=HOST, model=ModelName(name), name="test",
-                                 slots=slots, frame_bytes=0)
+        self.client = HostClient(
+            str(run_dir), host=HOST, model=ModelName(name), name="test", slots=slots, frame_bytes=0
+        )
         self.seq = 0
         self.arrivals: list[object] = []
 
@@ -111,8 +126,11 @@ class Lender:
         return new
 
     def until_ready(self, within_s: float = 5.0) -> Lender:
-        until(lambda: self.pump(0.01) is not None and self.client.is_ready, within_s,
-              why="the client is ready")
+        until(
+            lambda: self.pump(0.01) is not None and self.client.is_ready,
+            within_s,
+            why="the client is ready",
+        )
         return self
 
     def lend(self, value: int = 0, *, deadline_s: float = 60.0, admitted: int = 1) -> bool:
@@ -124,8 +142,9 @@ class Lender:
         spec = self.client.input
         ring.input(slot, spec.height, spec.width)[:] = value
         self.seq += 1
-        sent = self.client.submit(slot, seq=self.seq, admitted=admitted,
-                                  deadline_s=time.monotonic() + deadline_s)
+        sent = self.client.submit(
+            slot, seq=self.seq, admitted=admitted, deadline_s=time.monotonic() + deadline_s
+        )
         if not sent:
             self.client.give_back(slot)
         return sent
@@ -154,8 +173,9 @@ class Lender:
 class Rig:
     """A host in a thread, and the supervisor's end of its life."""
 
-    def __init__(self, run_dir: Path, adapters: dict[str, ScriptedAdapter] | None,
-                 **host: float) -> None:
+    def __init__(
+        self, run_dir: Path, adapters: dict[str, ScriptedAdapter] | None, **host: float
+    ) -> None:
         self.run_dir, self.adapters = run_dir, adapters
         self.board = Board.create()
         self.page: Page = self.board.page(0)
@@ -166,8 +186,9 @@ class Rig:
         self._lenders: list[Lender] = []
         self._theirs, self._listener = theirs, wire.listen(run_dir, f"host-{HOST}.sock")
         spec = HostSpec(name=HOST, **host)  # type: ignore[arg-type]
-        self.host = Host(spec, listener=self._listener, control=theirs, page=self.page,
-                         open_adapter=self._open)
+        self.host = Host(
+            spec, listener=self._listener, control=theirs, page=self.page, open_adapter=self._open
+        )
         self.thread = threading.Thread(target=self.host.run, daemon=True)
         self.thread.start()
 

@@ -46,8 +46,12 @@ def test_a_model_is_ready_only_after_an_inference_and_says_every_step(tmp_path: 
 
 
 def not_a_number(frames: Frames) -> list[Detections]:
-    return [Detections(np.full((1, 4), np.nan, np.float32), np.ones(1, np.float32),
-                       np.zeros(1, np.int32)) for _ in frames]
+    return [
+        Detections(
+            np.full((1, 4), np.nan, np.float32), np.ones(1, np.float32), np.zeros(1, np.int32)
+        )
+        for _ in frames
+    ]
 
 
 def raising(error: Exception) -> object:
@@ -59,15 +63,23 @@ def raising(error: Exception) -> object:
 
 def score(value: float) -> object:
     return lambda frames: [
-        Detections(np.zeros((1, 4), np.float32), np.full(1, value, np.float32),
-                   np.zeros(1, np.int32)) for _ in frames
+        Detections(
+            np.zeros((1, 4), np.float32), np.full(1, value, np.float32), np.zeros(1, np.int32)
+        )
+        for _ in frames
     ]
 
 
 @pytest.mark.parametrize(
     "infer",
-    [not_a_number, lambda _frames: [], raising(InferFailed("no", fix="no")),
-     raising(RuntimeError("no")), score(2.0), score(-0.5)],
+    [
+        not_a_number,
+        lambda _frames: [],
+        raising(InferFailed("no", fix="no")),
+        raising(RuntimeError("no")),
+        score(2.0),
+        score(-0.5),
+    ],
     ids=["nan", "no answer", "typed error", "any error", "score over one", "score below zero"],
 )
 def test_a_model_whose_probe_is_no_answer_is_never_ready(tmp_path: Path, infer: object) -> None:
@@ -76,8 +88,14 @@ def test_a_model_whose_probe_is_no_answer_is_never_ready(tmp_path: Path, infer: 
         lender = rig.lender()
         rig.order(wire.Load(model()))
         rig.until_status(ModelStatus.ERROR)
-        until(lambda: lender.pump(0.01) is not None and lender.client.info is not None
-              and lender.client.info.status is ModelStatus.ERROR, why="the client is told")
+        until(
+            lambda: (
+                lender.pump(0.01) is not None
+                and lender.client.info is not None
+                and lender.client.info.status is ModelStatus.ERROR
+            ),
+            why="the client is told",
+        )
         assert not lender.client.is_ready
         assert READY not in [f.status for f in rig.facts if isinstance(f, wire.ModelFact)]
         assert adapter.unloaded.is_set()  # a model in error holds no memory
@@ -142,8 +160,13 @@ def test_one_frame_that_raises_fails_alone_in_a_batch_of_many_clients(tmp_path: 
         assert adapter.gate is not None
         adapter.gate.set()
         ends = [lender.next() for lender in lenders]
-        assert [type(end) for end in ends] == [wire.Answer, wire.Answer, wire.Refusal,
-                                               wire.Answer, wire.Answer]
+        assert [type(end) for end in ends] == [
+            wire.Answer,
+            wire.Answer,
+            wire.Refusal,
+            wire.Answer,
+            wire.Answer,
+        ]
         assert [value_of(e) for e in ends if isinstance(e, wire.Answer)] == [1, 65, 67, 68]
         refusal = ends[2]
         assert isinstance(refusal, wire.Refusal)
@@ -214,8 +237,10 @@ def test_a_full_queue_refuses_and_keeps_what_it_took(tmp_path: Path) -> None:
 def test_clients_of_a_model_that_is_not_there_yet_are_served_once_it_is(tmp_path: Path) -> None:
     with running(tmp_path, {"m": ScriptedAdapter()}) as rig:
         early = [rig.lender() for _ in range(3)]
-        until(lambda: all(e.pump() is not None and e.client.info is not None for e in early),
-              why="they were told")
+        until(
+            lambda: all(e.pump() is not None and e.client.info is not None for e in early),
+            why="they were told",
+        )
         assert {e.client.info.status for e in early if e.client.info} == {ModelStatus.CREATED}
         assert not any(e.client.is_ready for e in early)
         rig.order(wire.Load(model()))
@@ -252,13 +277,17 @@ def test_loans_that_wait_when_a_model_is_unloaded_come_back(tmp_path: Path) -> N
         rig.order(wire.Unload(ModelName("m")))
         beats = rig.beats()
         other = rig.lender("other")  # the host goes on while the batch of this model runs
-        until(lambda: other.pump(0.01) is not None and other.client.info is not None,
-              why="another client is greeted")
+        until(
+            lambda: other.pump(0.01) is not None and other.client.info is not None,
+            why="another client is greeted",
+        )
         assert rig.beats() > beats
         assert adapter.gate is not None
         adapter.gate.set()
-        until(lambda: lender.pump(0.01) is not None and lender.client.on_loan == 0,
-              why="every loan ended")
+        until(
+            lambda: lender.pump(0.01) is not None and lender.client.on_loan == 0,
+            why="every loan ended",
+        )
         ends = [a for a in lender.arrivals if isinstance(a, wire.Answer | wire.Refusal)]
         assert len(ends) == 3
         assert {e.error.code for e in ends if isinstance(e, wire.Refusal)} == {"model_not_ready"}
@@ -305,10 +334,21 @@ def test_a_swap_to_another_input_size_never_reads_a_ring_of_the_old_size(tmp_pat
         for n in range(1, len(sides)):
             rig.order(wire.Load(model(path=f"/{n}")))
             target = ended + 50
-            until(lambda n=n, target=target: turn() and ended >= target  # type: ignore[misc]
-                  and len(adapters[f"/{n}"].batches) > 5, 10, why=f"load {n} serves")
-        until(lambda: all(lender.pump() is not None and not lender.client.on_loan
-                          for lender in lenders), why="every loan ended")
+            until(
+                lambda n=n, target=target: (
+                    turn()
+                    and ended >= target  # type: ignore[misc]
+                    and len(adapters[f"/{n}"].batches) > 5
+                ),
+                10,
+                why=f"load {n} serves",
+            )
+        until(
+            lambda: all(
+                lender.pump() is not None and not lender.client.on_loan for lender in lenders
+            ),
+            why="every loan ended",
+        )
 
 
 def test_a_model_that_never_ends_its_batch_keeps_nobody_else_waiting(tmp_path: Path) -> None:
@@ -348,8 +388,9 @@ def test_a_host_can_hold_its_number_of_models_again_and_again(tmp_path: Path) ->
             held = [load() for _ in range(MODELS_PER_HOST)]
             for name in held:
                 rig.until_status(READY, name)
-            indexes = [f.index for f in rig.facts
-                       if isinstance(f, wire.ModelFact) and f.name in held]
+            indexes = [
+                f.index for f in rig.facts if isinstance(f, wire.ModelFact) and f.name in held
+            ]
             assert set(indexes) == set(range(MODELS_PER_HOST))
             too_many = load()
             rig.until_status(ModelStatus.ERROR, too_many)  # said, not only logged

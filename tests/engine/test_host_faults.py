@@ -45,7 +45,8 @@ def test_the_loans_of_a_killed_client_end_and_nobody_else_notices(tmp_path: Path
         lender = rig.lender().until_ready()
         victim = subprocess.Popen(
             [sys.executable, "-m", "tests.engine.lending_client", str(tmp_path), "6"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         with victim:
             assert victim.stdout is not None
@@ -73,6 +74,7 @@ def raw_client(rig: Rig, name: str = "m") -> socket.socket:
 
 def heard(sock: socket.socket) -> bytes:
     """Return the next packet; b"" when the host has ended the connection."""
+
     def hear() -> tuple[bytes] | None:
         try:
             return (wire.hear(sock),)
@@ -150,8 +152,13 @@ def test_a_ring_that_is_none_ends_its_connection_and_nothing_else(
 
 @pytest.mark.parametrize(
     "packet",
-    [b"\xc1", wire.encode(wire.Submit(0, 0, 0, 0, 0)), b"\x93\xa5hello\xa2\xff\xfe\xa1x",
-     b"\x94\xa5hello\xa1a\xa1x" + b"\x91" * 100_000, wire.IN_MEMFD],
+    [
+        b"\xc1",
+        wire.encode(wire.Submit(0, 0, 0, 0, 0)),
+        b"\x93\xa5hello\xa2\xff\xfe\xa1x",
+        b"\x94\xa5hello\xa1a\xa1x" + b"\x91" * 100_000,
+        wire.IN_MEMFD,
+    ],
     ids=["rubbish", "no hello", "a name that is no text", "deep", "no memfd"],
 )
 def test_a_stranger_that_says_rubbish_is_sent_away(tmp_path: Path, packet: bytes) -> None:
@@ -180,8 +187,12 @@ def test_a_slot_that_does_not_exist_fails_alone(tmp_path: Path) -> None:
             for slot in (2, -1, 2**40, 1):
                 sock.send(wire.encode(wire.Submit(slot, 1, slot, 1, 2**62)))
             ends = [wire.client_bound(heard(sock)) for _ in range(4)]
-            assert [type(e) for e in ends] == [wire.Refusal, wire.Refusal, wire.Refusal,
-                                               wire.Answer]
+            assert [type(e) for e in ends] == [
+                wire.Refusal,
+                wire.Refusal,
+                wire.Refusal,
+                wire.Answer,
+            ]
         ring.close()
 
 
@@ -217,9 +228,14 @@ def test_an_adapter_that_raises_anything_while_it_loads_is_in_error_and_its_clie
         rig.until_status(ModelStatus.ERROR)
         late = rig.lender()
         for lender in (early, late):
-            until(lambda lender=lender: lender.pump(0.01) is not None  # type: ignore[misc]
-                  and lender.client.info is not None
-                  and lender.client.info.status is ModelStatus.ERROR, why="it is told")
+            until(
+                lambda lender=lender: (
+                    lender.pump(0.01) is not None  # type: ignore[misc]
+                    and lender.client.info is not None
+                    and lender.client.info.status is ModelStatus.ERROR
+                ),
+                why="it is told",
+            )
         rig.order(wire.Load(model(path="/good")))
         for lender in (early, late):
             assert isinstance(lender.until_ready().ask(1), wire.Answer)
@@ -236,8 +252,10 @@ def test_the_clients_of_a_host_that_ends_get_every_loan_back(tmp_path: Path) -> 
     assert adapter.gate is not None
     adapter.gate.set()
     rig.control.close()
-    until(lambda: lender.pump(0.01) is not None and not lender.client.is_connected,
-          why="the connection ended")
+    until(
+        lambda: lender.pump(0.01) is not None and not lender.client.is_connected,
+        why="the connection ended",
+    )
     assert lender.client.on_loan == 0
     assert lender.client.ring is None
     rig.close()
@@ -283,8 +301,12 @@ def test_of_a_hundred_thousand_frames_none_is_torn(tmp_path: Path) -> None:
         return mark(frames)
 
     target = 100_000
-    with running(tmp_path, {"m": ScriptedAdapter(check, side=16, max_batch=32)}, batch_wait_ms=0.0,
-                 queue_limit=256) as rig:
+    with running(
+        tmp_path,
+        {"m": ScriptedAdapter(check, side=16, max_batch=32)},
+        batch_wait_ms=0.0,
+        queue_limit=256,
+    ) as rig:
         rig.order(wire.Load(model(max_batch=32)))
         lenders = [rig.lender(slots=32).until_ready() for _ in range(2)]
         answered = 0

@@ -31,9 +31,14 @@ from saccade.types import HostName
 
 def desired(*cameras: CameraSpec, folder: str = "/nowhere") -> Desired:
     return Desired(
-        data_dir=f"{folder}/data", run_dir=f"{folder}/run", server=ServerSpec(),
+        data_dir=f"{folder}/data",
+        run_dir=f"{folder}/run",
+        server=ServerSpec(),
         storage=StorageSpec(url="postgresql://u:database-secret@x/y"),
-        supervisor=SupervisorSpec(), hosts=(), models=(), cameras=cameras,
+        supervisor=SupervisorSpec(),
+        hosts=(),
+        models=(),
+        cameras=cameras,
         settings=b"settings-secret",
         webhooks=(WebhookSpec(name="w", url="https://x/url-secret", secret="hook-secret"),),
     )
@@ -42,14 +47,20 @@ def desired(*cameras: CameraSpec, folder: str = "/nowhere") -> Desired:
 def test_no_role_knows_more_secrets_than_it_needs() -> None:
     whole = desired(camera("a", "rtsp://user:camera-secret@x/"))
     knows = {
-        role: {s for s in ("camera", "database", "settings", "url", "hook")
-               if f"{s}-secret".encode() in msgspec.msgpack.encode(without_secrets(whole, role))}
+        role: {
+            s
+            for s in ("camera", "database", "settings", "url", "hook")
+            if f"{s}-secret".encode() in msgspec.msgpack.encode(without_secrets(whole, role))
+        }
         for role in ("server", "router", "worker", "host", "camera", "pages")
     }
     assert knows == {
         "server": {"camera", "database", "settings", "url", "hook"},
-        "router": {"database"}, "worker": {"database", "url", "hook"},
-        "host": set(), "camera": set(), "pages": set(),
+        "router": {"database"},
+        "worker": {"database", "url", "hook"},
+        "host": set(),
+        "camera": set(),
+        "pages": set(),
     }
 
 
@@ -156,15 +167,27 @@ print(log.stat().st_size, log.with_suffix(".log.1").exists())
 def test_a_full_disk_costs_old_lines_and_not_the_tree(tmp_path: Path) -> None:
     log = tmp_path / "camera-a.log"
     log.write_text("x" * 5000)
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(log)], capture_output=True,
-                          text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(log)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     assert done.stdout.strip() == "0 False", done.stderr
     trim_log(tmp_path / "no such log", 10)
 
 
 def boot(board: Board) -> Boot:
-    return Boot(role="tiny", name="tiny", supervisor_pid=os.getpid(), control_fd=-1,
-                board_fd=board.fd, page=0, desired=desired())
+    return Boot(
+        role="tiny",
+        name="tiny",
+        supervisor_pid=os.getpid(),
+        control_fd=-1,
+        board_fd=board.fd,
+        page=0,
+        desired=desired(),
+    )
 
 
 def test_a_child_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -183,8 +206,9 @@ def test_a_child_finds_no_secret_in_its_arguments_or_its_environment(
     monkeypatch.setenv("SACCADE_STORAGE__URL", "postgresql://u:env-secret@x/y")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:env-secret@x/y")
     script = "import os, sys; print(sys.argv, dict(os.environ))"
-    child = start_child(boot(Board.create()), log_path=tmp_path / "x.log",
-                        program=(sys.executable, "-c", script))
+    child = start_child(
+        boot(Board.create()), log_path=tmp_path / "x.log", program=(sys.executable, "-c", script)
+    )
     assert child.reap() == 0
     said = (tmp_path / "x.log").read_text()
     assert "PATH" in said

@@ -57,8 +57,11 @@ def test_frame_and_input_of_all_slots_are_places_of_their_own() -> None:
 
 
 def view_of(ring: Ring, **other: int) -> RingView:
-    said = {"slots": ring.slots, "slot_bytes": ring.layout.slot_bytes,
-            "input_offset": ring.layout.input_offset}
+    said = {
+        "slots": ring.slots,
+        "slot_bytes": ring.layout.slot_bytes,
+        "input_offset": ring.layout.input_offset,
+    }
     return RingView(ring.fd, **{**said, **other})
 
 
@@ -95,8 +98,15 @@ def test_a_closed_ring_gives_no_picture_but_those_given_stay_readable() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"slots": 3}, {"slots": 0}, {"slot_bytes": 0}, {"input_offset": -1},
-             {"input_offset": 10**9}, {"slot_bytes": 2**62}],
+    "said",
+    [
+        {"slots": 3},
+        {"slots": 0},
+        {"slot_bytes": 0},
+        {"input_offset": -1},
+        {"input_offset": 10**9},
+        {"slot_bytes": 2**62},
+    ],
 )
 def test_a_view_of_more_memory_than_there_is_is_refused(said: dict[str, int]) -> None:
     ring = Ring(2, LAYOUT)
@@ -137,8 +147,13 @@ else:
 def test_fewer_slots_are_taken_when_memory_is_short_and_none_is_a_typed_error(
     fits: str, said: str
 ) -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, fits], capture_output=True, text=True,
-                          timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, fits],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     assert (done.returncode, done.stdout.strip()) == (0, said), done.stderr
 
 

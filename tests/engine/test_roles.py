@@ -19,7 +19,8 @@ ROLES = {
         {"numpy", "pydantic", "httpx", *PAGES, *VISION, *MODELS, *STORAGE},
     ),
     "start of every child": (
-        "saccade.run", {"numpy", "pydantic", "httpx", *PAGES, *VISION, *MODELS, *STORAGE},
+        "saccade.run",
+        {"numpy", "pydantic", "httpx", *PAGES, *VISION, *MODELS, *STORAGE},
     ),
     "router": ("saccade.router", {"pydantic", "httpx", *PAGES, *VISION, *MODELS}),
     "host": ("saccade.engine.host", {"pydantic", "httpx", "av", "cv2", *PAGES, *STORAGE, "torch"}),
@@ -32,7 +33,8 @@ ROLES = {
 def test_a_role_imports_nothing_it_does_not_need(role: str) -> None:
     module, forbidden = ROLES[role]
     script = f"import {module}, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
-                          timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert forbidden & set(done.stdout.split()) == set()

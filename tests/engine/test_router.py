@@ -31,8 +31,15 @@ M = ModelName("m")
 
 def observation(camera: str, seq: int, at: float, *labels: str, **more: float) -> wire.Observation:
     said = wire.Observation(
-        camera=CameraId(camera), model=M, seq=seq, at=at, at_wall=at + 1000.0, width=64, height=48,
-        seen=tuple(wire.Seen(label, 0.5, (0, 0, 1, 1)) for label in labels), appear_frames=2,
+        camera=CameraId(camera),
+        model=M,
+        seq=seq,
+        at=at,
+        at_wall=at + 1000.0,
+        width=64,
+        height=48,
+        seen=tuple(wire.Seen(label, 0.5, (0, 0, 1, 1)) for label in labels),
+        appear_frames=2,
         leave_seconds=1.5,
     )
     return msgspec.structs.replace(said, **more)
@@ -76,8 +83,13 @@ class Running:
         self._theirs.setblocking(False)
         self._listener = wire.listen(folder, "router.sock")
         desired = Desired(
-            data_dir=str(folder), run_dir=str(folder), server=ServerSpec(), hosts=(), models=(),
-            cameras=(), supervisor=SupervisorSpec(),
+            data_dir=str(folder),
+            run_dir=str(folder),
+            server=ServerSpec(),
+            hosts=(),
+            models=(),
+            cameras=(),
+            supervisor=SupervisorSpec(),
             storage=StorageSpec(url=self.url, commit_ms=20),
             webhooks=(WebhookSpec(name="hook", url="", kinds=("object_left",)),),
         )
@@ -89,8 +101,9 @@ class Running:
         return EventStore(self.database).list(after_id=0, limit=1000, kind=kind)
 
     def happened(self, kind: str, **data: int) -> None:
-        self.control.send(wire.encode(wire.Happened(
-            kind=kind, severity="info", message=kind, data={**data})))
+        self.control.send(
+            wire.encode(wire.Happened(kind=kind, severity="info", message=kind, data={**data}))
+        )
 
     def beats(self) -> int:
         return self.page.get(Word.HEARTBEAT)
@@ -149,8 +162,10 @@ def test_an_event_that_no_database_takes_does_not_hold_back_the_others(running: 
     for n in range(2):
         link.send(observation("good", n, now + n / 10, "cat"))
     running.happened("after")
-    until(lambda: {"before", "after", "object_appeared"} <= {e.kind for e in running.events()},
-          why="the others are stored")
+    until(
+        lambda: {"before", "after", "object_appeared"} <= {e.kind for e in running.events()},
+        why="the others are stored",
+    )
     assert {e.camera for e in running.events("object_appeared")} == {"good"}
     link.close()
 
@@ -172,10 +187,14 @@ def test_a_camera_that_sends_without_end_keeps_nobody_waiting(running: Running) 
     try:
         link, now = RouterLink(str(running.folder)), time.monotonic()
         for n in range(2):
-            until(lambda n=n: link.send(observation("calm", n, now + n / 10, "cat")),  # type: ignore[misc]
-                  why="it is taken")
-        until(lambda: [e for e in running.events("object_appeared") if e.camera == "calm"],
-              why="the calm one is heard")
+            until(
+                lambda n=n: link.send(observation("calm", n, now + n / 10, "cat")),  # type: ignore[misc]
+                why="it is taken",
+            )
+        until(
+            lambda: [e for e in running.events("object_appeared") if e.camera == "calm"],
+            why="the calm one is heard",
+        )
         beats = running.beats()
         until(lambda: running.beats() > beats + 10, why="its heart beats")
         link.close()
@@ -185,7 +204,8 @@ def test_a_camera_that_sends_without_end_keeps_nobody_waiting(running: Running) 
 
 
 @pytest.mark.parametrize(
-    "packet", [b"\xc1", bytes(range(64)), b"\x91" * 50_000, wire.IN_MEMFD],
+    "packet",
+    [b"\xc1", bytes(range(64)), b"\x91" * 50_000, wire.IN_MEMFD],
     ids=["rubbish", "numbers", "deep", "no memfd"],
 )
 def test_a_camera_that_sends_rubbish_is_dropped_alone(running: Running, packet: bytes) -> None:

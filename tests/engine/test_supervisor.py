@@ -27,8 +27,14 @@ STOP_S = 0.5
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     folder = tmp_path_factory.mktemp("tree")
-    with tree(folder, hosts=("h", "i"), hang_seconds=1.0, stop_seconds=STOP_S, restart_budget=3,
-              backoff_initial_seconds=0.02) as it:
+    with tree(
+        folder,
+        hosts=("h", "i"),
+        hang_seconds=1.0,
+        stop_seconds=STOP_S,
+        restart_budget=3,
+        backoff_initial_seconds=0.02,
+    ) as it:
         yield it
 
 
@@ -38,8 +44,7 @@ def gone(pids: list[int]) -> bool:
 
 def test_kill_of_the_supervisor_ends_every_child(tmp_path: Path) -> None:
     with tree(tmp_path, camera("a"), camera("deaf", "deaf"), hosts=("h",)) as it:
-        pids = [it.pid(name) for name in
-                ("server", "router", "host-h", "camera-a", "camera-deaf")]
+        pids = [it.pid(name) for name in ("server", "router", "host-h", "camera-a", "camera-deaf")]
         os.kill(it.pid("camera-a"), signal.SIGSTOP)  # also one that could not notice by itself
         it.process.kill()
         it.process.wait(5)
@@ -48,15 +53,23 @@ def test_kill_of_the_supervisor_ends_every_child(tmp_path: Path) -> None:
 
 def test_sigterm_ends_all_in_time_with_status_zero_and_leaves_no_socket(tmp_path: Path) -> None:
     # One that does not obey, and one that waits for a restart that must not be waited for.
-    with tree(tmp_path, camera("a"), camera("deaf", "deaf"), camera("dies", "die at once"),
-              hosts=("h",), stop_seconds=2.0, backoff_initial_seconds=30.0,
-              backoff_max_seconds=30.0) as it:
+    with tree(
+        tmp_path,
+        camera("a"),
+        camera("deaf", "deaf"),
+        camera("dies", "die at once"),
+        hosts=("h",),
+        stop_seconds=2.0,
+        backoff_initial_seconds=30.0,
+        backoff_max_seconds=30.0,
+    ) as it:
         assert it.process.stdout is not None
         it.process.stdout.close()  # nobody listens any more: the tree runs on
-        pids = [it.pid(name) for name in
-                ("server", "router", "host-h", "camera-a", "camera-deaf")]
-        until(lambda: (p := it.part("camera-dies")) is not None and p.state == "backoff",
-              why="it waits")
+        pids = [it.pid(name) for name in ("server", "router", "host-h", "camera-a", "camera-deaf")]
+        until(
+            lambda: (p := it.part("camera-dies")) is not None and p.state == "backoff",
+            why="it waits",
+        )
         began_at = time.monotonic()
         assert it.stop() == 0
         assert time.monotonic() - began_at < 2.0 + 1.0
@@ -142,14 +155,17 @@ def test_the_newest_wish_counts_when_cameras_are_edited_faster_than_they_end(sha
     assert status.spec == f
     assert shared.pid("camera-e") == pids["e"]
     shared.want(e)
-    until(lambda: [p.name for p in shared.hear().processes if p.role == "camera"] == ["camera-e"],
-          why="only e is left")
+    until(
+        lambda: [p.name for p in shared.hear().processes if p.role == "camera"] == ["camera-e"],
+        why="only e is left",
+    )
 
 
 def test_a_camera_follows_its_model_to_another_host(shared: Tree) -> None:
     def model(host: str) -> ModelSpec:
-        return ModelSpec(name=ModelName("m"), kind=ModelKind.DETECTOR, path="/m", sha256="",
-                         host=HostName(host))
+        return ModelSpec(
+            name=ModelName("m"), kind=ModelKind.DETECTOR, path="/m", sha256="", host=HostName(host)
+        )
 
     looks, other = camera("looks", model=ModelName("m")), camera("other")
     shared.want(looks, other)  # its model does not exist yet
@@ -166,11 +182,22 @@ def test_a_camera_follows_its_model_to_another_host(shared: Tree) -> None:
 
 
 def test_a_camera_that_waits_for_its_restart_can_be_edited_and_removed(tmp_path: Path) -> None:
-    with tree(tmp_path, camera("a", "die at once"), camera("b", "die at once"),
-              backoff_initial_seconds=30.0, backoff_max_seconds=30.0) as it:
+    with tree(
+        tmp_path,
+        camera("a", "die at once"),
+        camera("b", "die at once"),
+        backoff_initial_seconds=30.0,
+        backoff_max_seconds=30.0,
+    ) as it:
         for name in "ab":
-            until(lambda name=name: (p := it.part(f"camera-{name}")) is not None  # type: ignore[misc]
-                  and p.state == "backoff" and p.restarts == 1, why="it waits")
+            until(
+                lambda name=name: (
+                    (p := it.part(f"camera-{name}")) is not None  # type: ignore[misc]
+                    and p.state == "backoff"
+                    and p.restarts == 1
+                ),
+                why="it waits",
+            )
         it.want(camera("a", "", "2"))
         it.until_camera("a", CameraState.LIVE)
         assert it.part("camera-b") is None

@@ -24,8 +24,13 @@ from saccade.types import CameraId, CameraState, HostName, SourceKind
 def camera(name: str, manner: str = "", revision: str = "1", **more: object) -> CameraSpec:
     """Return a camera that behaves as `manner` says, see tiny_child."""
     fields: dict[str, object] = {
-        "id": CameraId(name), "name": name, "kind": SourceKind.FILE, "url": manner,
-        "display_url": manner, "model": None, "revision": revision,
+        "id": CameraId(name),
+        "name": name,
+        "kind": SourceKind.FILE,
+        "url": manner,
+        "display_url": manner,
+        "model": None,
+        "revision": revision,
     }
     return CameraSpec(**{**fields, **more})  # type: ignore[arg-type]
 
@@ -40,7 +45,8 @@ class Tree:
         with (folder / "supervisor.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.engine.tiny_tree", str(path)],
-                stdout=subprocess.PIPE, stderr=log,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
         self.supervisor = psutil.Process(self.process.pid)
         self._sock: socket.socket | None = None
@@ -80,6 +86,7 @@ class Tree:
 
     def pid(self, name: str, *, not_: int = 0) -> int:
         """Return the pid of a running part, once it is not `not_`."""
+
         def running() -> int:
             part = self.part(name)
             return part.pid if part and part.state == "running" and part.pid != not_ else 0
@@ -90,8 +97,11 @@ class Tree:
         return next((c for c in self.hear().cameras if c.id == name), None)
 
     def until_camera(self, name: str, state: CameraState) -> None:
-        until(lambda: (c := self.camera(name)) is not None and c.state is state, 8,
-              why=f"{name} is {state}")
+        until(
+            lambda: (c := self.camera(name)) is not None and c.state is state,
+            8,
+            why=f"{name} is {state}",
+        )
 
     def log(self, name: str) -> str:
         path = self.folder / "data" / "logs" / f"{name}.log"
@@ -125,10 +135,14 @@ def tree(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     desired = Desired(
-        data_dir=str(folder / "data"), run_dir=str(folder / "run"),
-        server=ServerSpec(port=port), storage=StorageSpec(url="sqlite:////nowhere"),
+        data_dir=str(folder / "data"),
+        run_dir=str(folder / "run"),
+        server=ServerSpec(port=port),
+        storage=StorageSpec(url="sqlite:////nowhere"),
         supervisor=SupervisorSpec(**policy),  # type: ignore[arg-type]
-        hosts=tuple(HostSpec(name=HostName(name)) for name in hosts), models=(), cameras=cameras,
+        hosts=tuple(HostSpec(name=HostName(name)) for name in hosts),
+        models=(),
+        cameras=cameras,
         pages=False,
     )
     made = Tree(folder, desired)

@@ -54,8 +54,10 @@ def owe(database: Database, *sinks: str, events: int = 1) -> None:
     with database.write() as connection:
         EventStore(database).append(
             connection,
-            [NewEvent(kind="object_appeared", at_wall=1.0, message=f"event {n}", data={"n": n})
-             for n in range(events)],
+            [
+                NewEvent(kind="object_appeared", at_wall=1.0, message=f"event {n}", data={"n": n})
+                for n in range(events)
+            ],
             [Sink(name) for name in sinks],
         )
 
@@ -66,9 +68,15 @@ def counts(database: Database) -> dict[OutboxState, int]:
 
 def desired(tmp_path: Path, *hooks: WebhookSpec) -> Desired:
     return Desired(
-        data_dir=str(tmp_path), run_dir=str(tmp_path), server=ServerSpec(),
-        storage=StorageSpec(url=f"sqlite:///{tmp_path}/saccade.db"), hosts=(), models=(),
-        cameras=(), supervisor=SupervisorSpec(), webhooks=hooks,
+        data_dir=str(tmp_path),
+        run_dir=str(tmp_path),
+        server=ServerSpec(),
+        storage=StorageSpec(url=f"sqlite:///{tmp_path}/saccade.db"),
+        hosts=(),
+        models=(),
+        cameras=(),
+        supervisor=SupervisorSpec(),
+        webhooks=hooks,
     )
 
 
@@ -123,8 +131,12 @@ def test_a_dead_a_hanging_and_an_endless_sink_delay_no_other_and_no_stop(
 ) -> None:
     hangs, endless = Receiver("hang").start(), Receiver("endless").start()
     hooks = {
-        "hangs": hangs.url, "dead": f"http://127.0.0.1:{free_port()}/", "good": receiver.url,
-        "endless": endless.url, "nonsense": "http://[::1", "unknown": "http://127.0.0.1:99999/",
+        "hangs": hangs.url,
+        "dead": f"http://127.0.0.1:{free_port()}/",
+        "good": receiver.url,
+        "endless": endless.url,
+        "nonsense": "http://[::1",
+        "unknown": "http://127.0.0.1:99999/",
     }
     owe(database, *hooks, events=10)
     running = Running(tmp_path, *(WebhookSpec(name=n, url=u) for n, u in hooks.items()))
@@ -179,8 +191,15 @@ def test_what_was_claimed_and_not_tried_at_a_stop_is_due_at_once(
 
 
 def start(tmp_path: Path, board: Board, hook: WebhookSpec) -> Child:
-    boot = Boot(role="worker", name="worker", supervisor_pid=os.getpid(), control_fd=-1,
-                board_fd=board.fd, page=0, desired=desired(tmp_path, hook))
+    boot = Boot(
+        role="worker",
+        name="worker",
+        supervisor_pid=os.getpid(),
+        control_fd=-1,
+        board_fd=board.fd,
+        page=0,
+        desired=desired(tmp_path, hook),
+    )
     return start_child(boot, log_path=tmp_path / "worker.log")
 
 
@@ -205,8 +224,16 @@ def test_nothing_is_lost_when_the_worker_is_killed_in_the_middle(
 
 
 def test_no_secret_of_a_url_gets_into_an_error() -> None:
-    delivery = Delivery(id=1, event_id=1, sink="h", payload="{}", attempts=1, created_wall=0.0,
-                        lease_until_wall=0.0, lease_token="t")
+    delivery = Delivery(
+        id=1,
+        event_id=1,
+        sink="h",
+        payload="{}",
+        attempts=1,
+        created_wall=0.0,
+        lease_until_wall=0.0,
+        lease_token="t",
+    )
     with httpx.Client() as client:
         for url in (f"http://user:geheim@127.0.0.1:{free_port()}/", "http://geheim[", "geheim"):
             attempt = post(client, WebhookSpec(name="h", url=url), delivery, at_wall=0.0)
@@ -220,8 +247,16 @@ def test_no_secret_of_a_url_gets_into_an_error() -> None:
     ("payload", "kind"), [('{"kind": "a"}', "a"), ("[]", ""), ("no json", ""), ("{}", "")]
 )
 def test_the_kind_of_an_event_is_read_from_whatever_is_stored(payload: str, kind: str) -> None:
-    stored = Delivery(id=1, event_id=1, sink="h", payload=payload, attempts=1, created_wall=0.0,
-                      lease_until_wall=0.0, lease_token="t")
+    stored = Delivery(
+        id=1,
+        event_id=1,
+        sink="h",
+        payload=payload,
+        attempts=1,
+        created_wall=0.0,
+        lease_until_wall=0.0,
+        lease_token="t",
+    )
     assert event_kind(stored) == kind
 
 

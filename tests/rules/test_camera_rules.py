@@ -20,8 +20,16 @@ def taken(pacer: Pacer, times: list[float]) -> list[float]:
 
 @pytest.mark.parametrize(
     ("source_fps", "process_fps", "each_second"),
-    [(15, 5, 5), (30, 5, 5), (25, 5, 5), (30, 10, 10), (15, 15, 15), (30, 1, 1), (10, 20, 10),
-     (15, 7, 7)],
+    [
+        (15, 5, 5),
+        (30, 5, 5),
+        (25, 5, 5),
+        (30, 10, 10),
+        (15, 15, 15),
+        (30, 1, 1),
+        (10, 20, 10),
+        (15, 7, 7),
+    ],
 )
 def test_a_thinned_stream_has_exactly_the_frames_that_were_asked_for(
     source_fps: int, process_fps: int, each_second: int
@@ -43,8 +51,13 @@ def test_frames_that_arrive_unevenly_are_thinned_to_every_third(jitter: list[flo
 def test_frame_skip_of_two_takes_one_frame_of_three_from_the_first_on() -> None:
     pacer = Pacer(0, 2)
     assert [pacer.judge(n / 30) for n in range(7)] == [
-        None, DropReason.SKIPPED, DropReason.SKIPPED,
-        None, DropReason.SKIPPED, DropReason.SKIPPED, None,
+        None,
+        DropReason.SKIPPED,
+        DropReason.SKIPPED,
+        None,
+        DropReason.SKIPPED,
+        DropReason.SKIPPED,
+        None,
     ]
 
 

@@ -18,8 +18,10 @@ STEPS = st.lists(st.tuples(st.integers(0, 4), st.none() | SEEN), max_size=30)
 
 
 def reference(
-    label: str, history: list[tuple[float, dict[str, tuple[int, float]] | None]],
-    appear: int, leave: float,
+    label: str,
+    history: list[tuple[float, dict[str, tuple[int, float]] | None]],
+    appear: int,
+    leave: float,
 ) -> list[Episode]:
     """Return every fact about one label, found by looking at its whole history at once."""
     facts: list[Episode] = []
@@ -27,8 +29,17 @@ def reference(
     is_there = False
     for at, seen in history:
         if is_there and at - run[-1][0] > leave:
-            facts.append(Episode(EpisodeKind.LEFT, label, run[-1][0], max(n for _, n, _ in run),
-                                 max(c for _, _, c in run), run[-1][0] - run[0][0], len(run)))
+            facts.append(
+                Episode(
+                    EpisodeKind.LEFT,
+                    label,
+                    run[-1][0],
+                    max(n for _, n, _ in run),
+                    max(c for _, _, c in run),
+                    run[-1][0] - run[0][0],
+                    len(run),
+                )
+            )
             run, is_there = [], False
         if seen is None:
             continue
@@ -36,9 +47,17 @@ def reference(
             run.append((at, *seen[label]))
             if not is_there and len(run) >= appear:
                 is_there = True
-                facts.append(Episode(EpisodeKind.APPEARED, label, run[0][0],
-                                     max(n for _, n, _ in run), max(c for _, _, c in run), 0.0,
-                                     len(run)))
+                facts.append(
+                    Episode(
+                        EpisodeKind.APPEARED,
+                        label,
+                        run[0][0],
+                        max(n for _, n, _ in run),
+                        max(c for _, _, c in run),
+                        0.0,
+                        len(run),
+                    )
+                )
         elif not is_there:
             run = []
     return facts

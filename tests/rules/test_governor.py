@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from tests.rules.governor_box import GPU_HOST, VLM, Box, camera, vlm
 
 from saccade.engine import governor
 from saccade.engine.gates import (
@@ -25,7 +26,6 @@ from saccade.engine.governor import GovernorState, Verdict
 from saccade.engine.limits import GovernorSettings, ModelLimits
 from saccade.errors import SettingsInvalid
 from saccade.types import ModelName, ModelStatus
-from tests.rules.governor_box import GPU_HOST, VLM, Box, camera, vlm
 
 SETTINGS = GovernorSettings()
 
@@ -53,8 +53,11 @@ def train(box: Box) -> None:
 CONFLICTS = [
     (low_vram, SkipReason.LOW_VRAM, "free VRAM of GPU 0: 1,500.0 MB, the limit is 2,000.0 MB"),
     (low_fps, SkipReason.LOW_FPS, "camera door: 3.1 FPS, the limit is 5.0 FPS"),
-    (low_memory, SkipReason.LOW_HOST_MEMORY,
-     "free memory of the machine: 200.0 MB, the limit is 500.0 MB"),
+    (
+        low_memory,
+        SkipReason.LOW_HOST_MEMORY,
+        "free memory of the machine: 200.0 MB, the limit is 500.0 MB",
+    ),
     (calibrate, SkipReason.CALIBRATION, "a calibration is running"),
     (train, SkipReason.TRAINING, "training job belt-7 runs on GPU 0"),
 ]
@@ -73,7 +76,8 @@ def test_a_conflict_suspends_at_once_with_one_skip_that_names_figure_and_limit(
     assert decision.resume_at == box.now + 60.0
     box.ticks(200)  # the conflict stays
     assert [(name, skip.reason, skip.text) for _at, name, skip in box.skips] == [
-        (VLM, reason, text)]
+        (VLM, reason, text)
+    ]
     assert box.last[VLM].verdict is Verdict.STAY
     assert box.status() is ModelStatus.SUSPENDED
 
@@ -111,8 +115,14 @@ def test_no_gpu_is_a_normal_case_and_the_vram_limit_does_not_bind() -> None:
 
 def test_a_model_without_limits_runs_whatever_the_machine_is_like() -> None:
     detector = ModelLimits(name=ModelName("detector"), host=GPU_HOST, gpu=0)
-    box = Box(limits=[detector], vram_mb=0.0, fps=0.1, host_mb=0.0, is_calibrating=True,
-              training=(TrainingJob("t", 0),))
+    box = Box(
+        limits=[detector],
+        vram_mb=0.0,
+        fps=0.1,
+        host_mb=0.0,
+        is_calibrating=True,
+        training=(TrainingJob("t", 0),),
+    )
     decision = box.step()
     assert decision.verdict is Verdict.RUN
     assert decision.permit is not None
@@ -126,7 +136,7 @@ def test_a_job_on_another_device_pauses_nobody() -> None:
 
 @pytest.mark.parametrize("status", set(ModelStatus) - {ModelStatus.READY, ModelStatus.SUSPENDED})
 def test_a_model_that_is_not_loaded_and_proved_gets_no_permit_and_no_skip(
-    status: ModelStatus
+    status: ModelStatus,
 ) -> None:
     box = Box(vram_mb=0.0)
     sample = replace(box.sample(), models=(ModelFacts(VLM, status),))
@@ -150,8 +160,9 @@ def test_a_model_that_is_not_loaded_and_proved_gets_no_permit_and_no_skip(
 def test_each_camera_is_held_to_the_floor_it_can_reach(
     fps: float, floor: float | None, paced: float | None, health: Health
 ) -> None:
-    sample = Sample((), cameras=(camera(30.0, 0.0, name="yard"),
-                                 camera(fps, 0.0, floor=floor, paced=paced)))
+    sample = Sample(
+        (), cameras=(camera(30.0, 0.0, name="yard"), camera(fps, 0.0, floor=floor, paced=paced))
+    )
     assert assess(vlm(), sample, settings=SETTINGS, now=0.0).health is health
 
 
@@ -174,8 +185,10 @@ def test_an_old_reading_neither_suspends_nor_resumes() -> None:
     box.step()
     old = FreeMemory(100.0, box.now - 15.1, 0)
     assert box.step(replace(box.sample(), vram=(old,))).verdict is Verdict.RUN
-    assert box.step(replace(box.sample(), vram=(replace(old, at=box.now - 15.0),))
-                    ).verdict is Verdict.SUSPEND
+    assert (
+        box.step(replace(box.sample(), vram=(replace(old, at=box.now - 15.0),))).verdict
+        is Verdict.SUSPEND
+    )
     fresh = FreeMemory(8000.0, box.now, 0)
     for _ in range(200):
         box.now += 1.0
@@ -185,8 +198,10 @@ def test_an_old_reading_neither_suspends_nor_resumes() -> None:
 
 
 def test_the_same_reading_looked_at_often_is_one_sample() -> None:
-    box = Box(settings=GovernorSettings(minimum_dwell_seconds=0.0),
-              limits=[vlm(cooldown_on_skip_seconds=0.0)])
+    box = Box(
+        settings=GovernorSettings(minimum_dwell_seconds=0.0),
+        limits=[vlm(cooldown_on_skip_seconds=0.0)],
+    )
     box.vram_mb = 0.0
     box.step()
     box.vram_mb = 8000.0
@@ -214,8 +229,9 @@ def test_one_sample_in_the_band_breaks_the_row() -> None:
 
 
 def test_of_several_models_the_highest_priority_resumes_first_and_the_next_a_gap_later() -> None:
-    box = Box(limits=[vlm("a", priority=1), vlm("b", priority=9), vlm("c", priority=1)],
-              vram_mb=0.0)
+    box = Box(
+        limits=[vlm("a", priority=1), vlm("b", priority=9), vlm("c", priority=1)], vram_mb=0.0
+    )
     box.step()
     box.vram_mb = 8000.0
     box.ticks(90)
@@ -228,8 +244,9 @@ def test_a_decision_that_was_not_carried_out_comes_again_without_a_second_skip()
     seen = []
     for second in range(5):
         box.now = 1000.0 + second
-        state, [decision] = governor.step(state, box.sample(), limits=box.limits,
-                                          settings=SETTINGS, now=box.now)
+        state, [decision] = governor.step(
+            state, box.sample(), limits=box.limits, settings=SETTINGS, now=box.now
+        )
         seen.append((decision.verdict, decision.skip is not None))
     assert seen == [(Verdict.SUSPEND, True)] + [(Verdict.SUSPEND, False)] * 4
 
@@ -311,20 +328,24 @@ def test_six_calibrations_in_a_row_do_not_grow_the_cooldown() -> None:
 def test_a_failed_canary_suspends_like_a_conflict() -> None:
     box = Box()
     box.step()
-    box.state = governor.canary_failed(box.state, box.limits[0], "no JSON in the answer",
-                                       settings=SETTINGS, now=box.now)
+    box.state = governor.canary_failed(
+        box.state, box.limits[0], "no JSON in the answer", settings=SETTINGS, now=box.now
+    )
     assert box.step().verdict is Verdict.SUSPEND
     [(_at, _name, skip)] = box.skips
-    assert (skip.reason, skip.text) == (SkipReason.CANARY_FAILED,
-                                        "its canary failed: no JSON in the answer")
+    assert (skip.reason, skip.text) == (
+        SkipReason.CANARY_FAILED,
+        "its canary failed: no JSON in the answer",
+    )
     assert box.seconds_until_ready() == 60.0
 
 
 def test_records_of_models_that_are_gone_are_forgotten() -> None:
     box = Box(vram_mb=0.0)
     box.step()
-    state, decisions = governor.step(box.state, box.sample(), limits=(), settings=SETTINGS,
-                                     now=box.now)
+    state, decisions = governor.step(
+        box.state, box.sample(), limits=(), settings=SETTINGS, now=box.now
+    )
     assert (decisions, dict(state.models)) == ((), {})
 
 
@@ -338,16 +359,19 @@ def test_time_that_goes_back_is_no_time() -> None:
     assert box.state.stepped_at == 1000.0
 
 
-@pytest.mark.parametrize(("build", "value"), [
-    (lambda: GovernorSettings(permit_seconds=0.0), "0.0"),
-    (lambda: GovernorSettings(healthy_samples=0), "0"),
-    (lambda: GovernorSettings(cooldown_growth=0.5), "0.5"),
-    (lambda: GovernorSettings(cooldown_growth=11.0), "11.0"),
-    (lambda: GovernorSettings(oom_window_seconds=math.nan), "nan"),
-    (lambda: GovernorSettings(paced_floor_ratio=0.95), "0.95"),
-    (lambda: vlm(max_concurrency=0), "0"),
-    (lambda: vlm(min_free_vram_mb=-1.0), "-1.0"),
-])
+@pytest.mark.parametrize(
+    ("build", "value"),
+    [
+        (lambda: GovernorSettings(permit_seconds=0.0), "0.0"),
+        (lambda: GovernorSettings(healthy_samples=0), "0"),
+        (lambda: GovernorSettings(cooldown_growth=0.5), "0.5"),
+        (lambda: GovernorSettings(cooldown_growth=11.0), "11.0"),
+        (lambda: GovernorSettings(oom_window_seconds=math.nan), "nan"),
+        (lambda: GovernorSettings(paced_floor_ratio=0.95), "0.95"),
+        (lambda: vlm(max_concurrency=0), "0"),
+        (lambda: vlm(min_free_vram_mb=-1.0), "-1.0"),
+    ],
+)
 def test_a_limit_that_cannot_work_is_refused_with_its_value(
     build: Callable[[], object], value: str
 ) -> None:
@@ -363,10 +387,24 @@ def test_settings_and_permits_travel_between_processes() -> None:
 
 def test_the_governor_brings_nothing_heavier_than_msgspec_and_no_clock() -> None:
     seen = subprocess.run(
-        [sys.executable, "-c", "import sys; import saccade.engine.governor, saccade.engine.ledger;"
-         "print(*sys.modules)"], capture_output=True, text=True, check=True).stdout.split()
+        [
+            sys.executable,
+            "-c",
+            "import sys; import saccade.engine.governor, saccade.engine.ledger;print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     ours = {name for name in seen if name.startswith("saccade")}
     assert not {"numpy", "pynvml", "pydantic", "asyncio", "socket", "logging"} & set(seen)
-    assert ours == {"saccade", "saccade.engine", "saccade.errors", "saccade.types", *(
-        f"saccade.engine.{n}" for n in ("gates", "governor", "ledger", "limits", "oom", "permits",
-                                        "suspension"))}
+    assert ours == {
+        "saccade",
+        "saccade.engine",
+        "saccade.errors",
+        "saccade.types",
+        *(
+            f"saccade.engine.{n}"
+            for n in ("gates", "governor", "ledger", "limits", "oom", "permits", "suspension")
+        ),
+    }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.rules.governor_box import VLM, Box, vlm
 
 from saccade.engine.gates import SkipReason
 from saccade.types import ModelStatus
-from tests.rules.governor_box import VLM, Box, vlm
 
 HALF_HOUR_S = 1800
 LIMIT_MB, MARGIN_MB = 2000.0, 2200.0
@@ -46,10 +46,13 @@ def test_vram_that_swings_for_half_an_hour(
     assert [at for at, _name, _skip in box.skips] == box.suspensions()
 
 
-@pytest.mark.parametrize(("cooldown_s", "expected"), [
-    (0.0, [0, 31, 92, 213, 454, 935]),  # grows from the dwell of 30 s
-    (60.0, [0, 61, 182, 423, 904]),
-])
+@pytest.mark.parametrize(
+    ("cooldown_s", "expected"),
+    [
+        (0.0, [0, 31, 92, 213, 454, 935]),  # grows from the dwell of 30 s
+        (60.0, [0, 61, 182, 423, 904]),
+    ],
+)
 def test_an_enemy_that_takes_vram_the_moment_the_model_runs_gets_six_suspensions(
     cooldown_s: float, expected: list[int]
 ) -> None:
@@ -63,8 +66,9 @@ def test_an_enemy_that_takes_vram_the_moment_the_model_runs_gets_six_suspensions
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.lists(st.tuples(st.sampled_from([LOW, BAND, HIGH]), st.integers(1, 90)), min_size=1,
-             max_size=12),
+    st.lists(
+        st.tuples(st.sampled_from([LOW, BAND, HIGH]), st.integers(1, 90)), min_size=1, max_size=12
+    ),
     st.sampled_from([0.0, 10.0, 60.0]),
 )
 def test_no_course_of_vram_gives_more_than_six_suspensions(
@@ -92,10 +96,11 @@ CAUSES = st.sampled_from(["vram", "fps", "calibration", "calm"])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(CAUSES, st.integers(1, 40), st.sampled_from([0.2, 1.0, 3.0])),
-                max_size=20))
+@given(
+    st.lists(st.tuples(CAUSES, st.integers(1, 40), st.sampled_from([0.2, 1.0, 3.0])), max_size=20)
+)
 def test_a_model_resumes_only_after_cooldown_dwell_and_three_healthy_samples(
-    history: list[tuple[str, int, float]]
+    history: list[tuple[str, int, float]],
 ) -> None:
     box = Box(limits=[vlm(cooldown_on_skip_seconds=20.0)])
     healthy_row, counted_at, since, skips = 0, 0.0, 0.0, 0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.rules.governor_box import GPU_HOST, OOM, VLM, Box, vlm
 
 from saccade import errors
 from saccade.engine import governor
@@ -15,51 +16,75 @@ from saccade.engine.oom import OTHER_CODES, READ_CHARACTERS, TYPED, DeviceFault,
 from saccade.engine.permits import Holder
 from saccade.errors import ErrorInfo, SaccadeError
 from saccade.types import HostName, ModelName, ModelStatus
-from tests.rules.governor_box import GPU_HOST, OOM, VLM, Box, vlm
 
 N, M, D = DeviceFault.NONE, DeviceFault.MISCONFIGURED, DeviceFault.DEVICE_ERROR
 O, C = DeviceFault.OUT_OF_MEMORY, DeviceFault.CONTEXT_LOST  # noqa: E741 - columns of a table
-TORCH_HINT = ("\nCUDA kernel errors might be asynchronously reported at some other API call, so the "
-              "stacktrace below might be incorrect.\nFor debugging consider passing "
-              "CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side "
-              "assertions.")
+TORCH_HINT = (
+    "\nCUDA kernel errors might be asynchronously reported at some other API call, so the "
+    "stacktrace below might be incorrect.\nFor debugging consider passing "
+    "CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side "
+    "assertions."
+)
 
 #: What runtimes say, as users of torch, ONNX Runtime and CUDA have reported it.
 TEXTS = [
     (O, "out of memory"),
-    (O, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of "
+    (
+        O,
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of "
         "which 1.50 GiB is free. If reserved but unallocated memory is large try setting "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation. See documentation "
-        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"),
+        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)",
+    ),
     (O, "CUDA error: out of memory" + TORCH_HINT),
-    (O, "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running "
+    (
+        O,
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running "
         "Conv node. Name:'/patch_embed/fc1/Conv' Status Message: /onnxruntime_src/onnxruntime/core/"
         "framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool) "
-        "Failed to allocate memory for requested buffer of size 8388608000"),
-    (O, "CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; file=/onnxruntime_src/onnxruntime/"
-        "core/providers/cuda/cuda_allocator.cc ; line=46 ; expr=cudaMalloc((void**)&p, size);"),
-    (O, "CUDA_ERROR_OUT_OF_MEMORY"), (O, "torch.cuda.OutOfMemoryError"), (O, "std::bad_alloc"),
+        "Failed to allocate memory for requested buffer of size 8388608000",
+    ),
+    (
+        O,
+        "CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; file=/onnxruntime_src/onnxruntime/"
+        "core/providers/cuda/cuda_allocator.cc ; line=46 ; expr=cudaMalloc((void**)&p, size);",
+    ),
+    (O, "CUDA_ERROR_OUT_OF_MEMORY"),
+    (O, "torch.cuda.OutOfMemoryError"),
+    (O, "std::bad_alloc"),
     (O, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     (O, "Unable to allocate 5.93 GiB for an array with shape (1, 3, 20000, 26500)"),
     (O, "[Errno 12] Cannot allocate memory"),
-    (D, "cuda"), (D, "cublas"), (D, "CUDA error: unknown error" + TORCH_HINT),
+    (D, "cuda"),
+    (D, "cublas"),
+    (D, "CUDA error: unknown error" + TORCH_HINT),
     (D, "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
     (D, "CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
     (D, "cudaErrorLaunchFailure"),
     (C, "CUDA error: device-side assert triggered" + TORCH_HINT),
     (C, "CUDA error: an illegal memory access was encountered" + TORCH_HINT),
     (C, "CUDA failure 700: an illegal memory access was encountered ; GPU=0"),
-    (C, "CUDA error: misaligned address"), (C, "unspecified launch failure"),
-    (C, "NVML: GPU has fallen off the bus"), (C, "CUDA_ERROR_ILLEGAL_ADDRESS"),
-    (M, "Specified provider 'CUDAExecutionProvider' is not in available provider names. Available "
-        "providers: 'AzureExecutionProvider, CPUExecutionProvider'"),
+    (C, "CUDA error: misaligned address"),
+    (C, "unspecified launch failure"),
+    (C, "NVML: GPU has fallen off the bus"),
+    (C, "CUDA_ERROR_ILLEGAL_ADDRESS"),
+    (
+        M,
+        "Specified provider 'CUDAExecutionProvider' is not in available provider names. Available "
+        "providers: 'AzureExecutionProvider, CPUExecutionProvider'",
+    ),
     (M, "CUDAExecutionProvider is not in available providers"),
     (M, "CUDA driver version is insufficient for CUDA runtime version"),
     (M, "CUDA error: no kernel image is available for execution on the device" + TORCH_HINT),
-    (M, "no CUDA-capable device is detected"), (M, "Torch not compiled with CUDA enabled"),
-    (M, "Found no NVIDIA driver on your system"), (M, "CUDA error: invalid device ordinal"),
-    (M, "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.12: "
-        "cannot open shared object file: No such file or directory"),
+    (M, "no CUDA-capable device is detected"),
+    (M, "Torch not compiled with CUDA enabled"),
+    (M, "Found no NVIDIA driver on your system"),
+    (M, "CUDA error: invalid device ordinal"),
+    (
+        M,
+        "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.12: "
+        "cannot open shared object file: No such file or directory",
+    ),
     (M, "libgomp.so.1: cannot allocate memory in static TLS block"),
     (M, "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False"),
     (M, "Expected all tensors to be on the same device, but found cuda:0 and cpu!"),
@@ -67,8 +92,11 @@ TEXTS = [
     (M, "Load model from /models/cuda/net.onnx failed: File doesn't exist"),
     (M, "invalid path '/data/out of memory/net.onnx'"),
     (M, "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: images"),
-    (N, "division by zero"), (N, "camera barracuda answered nothing"), (N, ""),
-    (N, "cannot read /models/cuda/net.onnx"), (N, "input on cuda:0 has the wrong shape"),
+    (N, "division by zero"),
+    (N, "camera barracuda answered nothing"),
+    (N, ""),
+    (N, "cannot read /models/cuda/net.onnx"),
+    (N, "input on cuda:0 has the wrong shape"),
     (N, "CUDAExecutionProvider: node Conv_3 returned a wrong type"),
     (N, "set CUDA_VISIBLE_DEVICES to pick another"),
 ]
@@ -124,8 +152,10 @@ def test_one_out_of_memory_suspends_for_sixty_seconds(at_s: float, is_ready: boo
     assert box.fault() is FaultAction.STRIKE
     assert box.status() is ModelStatus.SUSPENDED
     [(_at, _name, skip)] = box.skips
-    assert (skip.reason, skip.text) == (SkipReason.OUT_OF_MEMORY,
-                                        "out of memory, 1 of 3 times in 10 minutes")
+    assert (skip.reason, skip.text) == (
+        SkipReason.OUT_OF_MEMORY,
+        "out of memory, 1 of 3 times in 10 minutes",
+    )
     box.ticks(59)
     box.tick(at_s - 59.0)
     assert (box.status() is ModelStatus.READY) == is_ready
@@ -201,14 +231,21 @@ def test_out_of_memory_while_loading_says_when_to_try_again_and_is_no_skip() -> 
     assert box.skips == []
 
 
-@pytest.mark.parametrize(("error", "action"), [
-    (ErrorInfo("infer_failed", "CUDAExecutionProvider is not in available providers", ""),
-     FaultAction.NONE),
-    (ErrorInfo("infer_failed", "division by zero", ""), FaultAction.NONE),
-    (ErrorInfo("infer_failed", "CUDA error: device-side assert triggered", ""),
-     FaultAction.REPLACE_HOST),
-    (ErrorInfo("device_broken", "illegal memory access", ""), FaultAction.REPLACE_HOST),
-])
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (
+            ErrorInfo("infer_failed", "CUDAExecutionProvider is not in available providers", ""),
+            FaultAction.NONE,
+        ),
+        (ErrorInfo("infer_failed", "division by zero", ""), FaultAction.NONE),
+        (
+            ErrorInfo("infer_failed", "CUDA error: device-side assert triggered", ""),
+            FaultAction.REPLACE_HOST,
+        ),
+        (ErrorInfo("device_broken", "illegal memory access", ""), FaultAction.REPLACE_HOST),
+    ],
+)
 def test_what_is_no_memory_is_no_strike(error: ErrorInfo, action: FaultAction) -> None:
     box = Box()
     for _ in range(5):
@@ -220,8 +257,10 @@ def test_what_is_no_memory_is_no_strike(error: ErrorInfo, action: FaultAction) -
 # ---------------------------------------------------------------- the echo of a death
 
 
-@pytest.mark.parametrize(("after_s", "action"), [
-    (0.0, FaultAction.EXCUSED), (5.0, FaultAction.EXCUSED), (5.1, FaultAction.STRIKE)])
+@pytest.mark.parametrize(
+    ("after_s", "action"),
+    [(0.0, FaultAction.EXCUSED), (5.0, FaultAction.EXCUSED), (5.1, FaultAction.STRIKE)],
+)
 @pytest.mark.parametrize("died", ["gpu0", "gpu0-b"])  # its own host, and one on the same GPU
 def test_a_device_error_soon_after_a_host_died_there_is_no_strike(
     after_s: float, action: FaultAction, died: str
@@ -246,8 +285,15 @@ def test_an_error_that_a_dead_host_left_behind_does_not_replace_the_new_one() ->
     box.state = governor.host_died(box.state, GPU_HOST, life=1, now=box.now)
     box.now += 60.0
     for error in (OOM, ErrorInfo("device_broken", "", "")):
-        _state, outcome = governor.fault(box.state, VLM, error, holder=Holder(GPU_HOST, 1),
-                                         limits=box.limits, settings=box.settings, now=box.now)
+        _state, outcome = governor.fault(
+            box.state,
+            VLM,
+            error,
+            holder=Holder(GPU_HOST, 1),
+            limits=box.limits,
+            settings=box.settings,
+            now=box.now,
+        )
         assert outcome.action is FaultAction.EXCUSED
 
 
@@ -264,8 +310,11 @@ class OomWindow(RuleBasedStateMachine):
         self.died_at = -1e9
         self.is_disabled = False
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.0, 60.0, 298.0, 299.0, 300.0, 301.0, 599.0,
-                                   600.0, 601.0, 3600.0]))
+    @rule(
+        seconds=st.sampled_from(
+            [0.0, 0.5, 1.0, 2.0, 60.0, 298.0, 299.0, 300.0, 301.0, 599.0, 600.0, 601.0, 3600.0]
+        )
+    )
     def wait(self, seconds: float) -> None:
         self.box.tick(seconds)
 
@@ -284,8 +333,9 @@ class OomWindow(RuleBasedStateMachine):
 
     @rule()
     def lose_the_host(self) -> None:
-        self.box.state = governor.host_died(self.box.state, GPU_HOST, life=self.box.life,
-                                            now=self.box.now)
+        self.box.state = governor.host_died(
+            self.box.state, GPU_HOST, life=self.box.life, now=self.box.now
+        )
         self.box.life += 1
         self.died_at = self.box.now
 
@@ -297,8 +347,12 @@ class OomWindow(RuleBasedStateMachine):
     @rule()
     def enable(self) -> None:
         self.box.state = governor.enable(self.box.state, VLM)
-        for status in (ModelStatus.CREATED, ModelStatus.LOADING, ModelStatus.LOADED,
-                       ModelStatus.READY):
+        for status in (
+            ModelStatus.CREATED,
+            ModelStatus.LOADING,
+            ModelStatus.LOADED,
+            ModelStatus.READY,
+        ):
             self.box.lives[VLM] = self.box.lives[VLM].to(status, reason="", at_wall=0.0)
         self.is_disabled, self.counted = False, []
 

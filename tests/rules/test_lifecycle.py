@@ -64,13 +64,17 @@ def test_every_state_has_a_row_and_ready_is_only_reached_from_a_loaded_state() -
 
 
 def spec(name: str, host: str = "a", path: str = "/m.onnx") -> ModelSpec:
-    return ModelSpec(name=ModelName(name), kind=ModelKind.DETECTOR, path=path, sha256="",
-                     host=HostName(host))
+    return ModelSpec(
+        name=ModelName(name), kind=ModelKind.DETECTOR, path=path, sha256="", host=HostName(host)
+    )
 
 
 FACTS = st.builds(
-    wire.ModelFact, name=st.sampled_from([ModelName("m"), ModelName("gone")]), status=STATES,
-    error=st.none() | st.just(ErrorInfo("c", "w", "f")), load_ms=st.none() | st.just(1.0),
+    wire.ModelFact,
+    name=st.sampled_from([ModelName("m"), ModelName("gone")]),
+    status=STATES,
+    error=st.none() | st.just(ErrorInfo("c", "w", "f")),
+    load_ms=st.none() | st.just(1.0),
 )
 
 
@@ -89,8 +93,7 @@ def test_whatever_hosts_report_the_owner_only_tells_of_legal_transitions(
     for fact in history:
         if fact == "died":
             owner.host_died(HostName("a"), "ended")
-            assert all(m.status in {ModelStatus.ERROR, ModelStatus.CREATED}
-                       for m in owner.report())
+            assert all(m.status in {ModelStatus.ERROR, ModelStatus.CREATED} for m in owner.report())
         elif fact == "changed":
             version += 1
             orders = owner.reconcile([spec("m", path=f"/{version}.onnx")])

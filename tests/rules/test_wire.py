@@ -20,7 +20,11 @@ from saccade.engine import wire
 from saccade.types import CameraId, CameraState, ModelName, SourceKind
 
 DECODERS: list[Callable[[bytes], object]] = [
-    wire.host_bound, wire.client_bound, wire.from_child, wire.to_child, wire.observation,
+    wire.host_bound,
+    wire.client_bound,
+    wire.from_child,
+    wire.to_child,
+    wire.observation,
 ]
 #: Messages of each dialect; hypothesis fills their fields by their types.
 DIALECTS: list[tuple[Callable[[bytes], object], list[type]]] = [
@@ -32,8 +36,12 @@ DIALECTS: list[tuple[Callable[[bytes], object], list[type]]] = [
 ]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS: dict[object, st.SearchStrategy[object]] = {
-    int: st.integers(-(2**63), 2**64 - 1), float: st.floats(allow_nan=False), str: TEXT,
-    bytes: st.binary(max_size=40), bool: st.booleans(), type(None): st.none(),
+    int: st.integers(-(2**63), 2**64 - 1),
+    float: st.floats(allow_nan=False),
+    str: TEXT,
+    bytes: st.binary(max_size=40),
+    bool: st.booleans(),
+    type(None): st.none(),
 }
 
 
@@ -59,7 +67,8 @@ def of(kind: object) -> st.SearchStrategy[object]:
 
 
 @pytest.mark.parametrize(
-    ("decode", "kind"), [(d, k) for d, kinds in DIALECTS for k in kinds],
+    ("decode", "kind"),
+    [(d, k) for d, kinds in DIALECTS for k in kinds],
     ids=lambda value: getattr(value, "__name__", None),
 )
 @settings(max_examples=25, deadline=None)
@@ -124,9 +133,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def camera(n: int) -> CameraSpec:
     return CameraSpec(
-        id=CameraId(f"camera-{n:03d}"), name=f"Camera {n}", kind=SourceKind.RTSP, model=None,
+        id=CameraId(f"camera-{n:03d}"),
+        name=f"Camera {n}",
+        kind=SourceKind.RTSP,
+        model=None,
         url=f"rtsp://user:password@10.0.0.{n % 250}:554/stream/with/a/long/path",
-        display_url=f"rtsp://10.0.0.{n % 250}:554/stream/with/a/long/path", revision="0" * 16,
+        display_url=f"rtsp://10.0.0.{n % 250}:554/stream/with/a/long/path",
+        revision="0" * 16,
     )
 
 
@@ -134,10 +147,18 @@ def camera(n: int) -> CameraSpec:
 def test_the_state_of_any_number_of_cameras_reaches_the_server(cameras: int) -> None:
     ours, theirs = pair()
     state = wire.TreeState(
-        version=1, processes=(), models=(),
+        version=1,
+        processes=(),
+        models=(),
         cameras=tuple(
-            wire.CameraStatus(id=CameraId(f"camera-{n:03d}"), state=CameraState.LIVE, reason="",
-                              since_wall=1.0, spec=camera(n), page=n)
+            wire.CameraStatus(
+                id=CameraId(f"camera-{n:03d}"),
+                state=CameraState.LIVE,
+                reason="",
+                since_wall=1.0,
+                spec=camera(n),
+                page=n,
+            )
             for n in range(cameras)
         ),
     )

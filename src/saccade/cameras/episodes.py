@@ -99,5 +99,4 @@ class Episodes:
 
 def _fact(kind: EpisodeKind, label: str, presence: _Presence, at: float) -> Episode:
     seconds = presence.last_at - presence.first_at if kind is EpisodeKind.LEFT else 0.0
-    return Episode(kind, label, at, presence.most, presence.confidence, seconds,
-                   presence.frames)
+    return Episode(kind, label, at, presence.most, presence.confidence, seconds, presence.frames)

@@ -74,7 +74,12 @@ class CameraProcess:
     """
 
     def __init__(
-        self, spec: CameraSpec, *, run_dir: str, host: HostName | None, control: socket.socket,
+        self,
+        spec: CameraSpec,
+        *,
+        run_dir: str,
+        host: HostName | None,
+        control: socket.socket,
         page: Page,
     ) -> None:
         self._spec, self._control, self._page = spec, control, page
@@ -88,9 +93,14 @@ class CameraProcess:
         self._client: HostClient | None = None
         if host is not None and spec.model is not None:
             self._client = HostClient(
-                run_dir, host=host, model=spec.model, name=f"camera {spec.id}", slots=spec.slots,
-                frame_bytes=i420_bytes(spec.max_frame_width // 2 * 2,
-                                       spec.max_frame_height // 2 * 2),
+                run_dir,
+                host=host,
+                model=spec.model,
+                name=f"camera {spec.id}",
+                slots=spec.slots,
+                frame_bytes=i420_bytes(
+                    spec.max_frame_width // 2 * 2, spec.max_frame_height // 2 * 2
+                ),
             )
         self._router = RouterLink(run_dir)
         self._view = ViewLink(run_dir, spec.id)
@@ -168,8 +178,13 @@ class CameraProcess:
         self._tell_states()
 
     def _new_reader(self) -> Reader:
-        return Reader(self._spec, mailbox=self._mailbox, book=self._book, tell=self._note,
-                      backoff=self._backoff)
+        return Reader(
+            self._spec,
+            mailbox=self._mailbox,
+            book=self._book,
+            tell=self._note,
+            backoff=self._backoff,
+        )
 
     def _note(self, state: CameraState, reason: str) -> None:
         """Take a state from the decoder's thread; the loop passes it on."""
@@ -187,8 +202,10 @@ class CameraProcess:
             return
         self._book.stalled()
         had_pictures = follows(self._state, CameraState.STALLED)
-        self._note(CameraState.STALLED if had_pictures else CameraState.RECONNECTING,
-                   f"no picture for {age_s:.1f} s")
+        self._note(
+            CameraState.STALLED if had_pictures else CameraState.RECONNECTING,
+            f"no picture for {age_s:.1f} s",
+        )
         self._reader.abandon()
         self._abandoned = [r for r in (*self._abandoned, self._reader) if r.is_alive]
         if len(self._abandoned) > ABANDONED_MOST:
@@ -219,9 +236,7 @@ class CameraProcess:
 
     def _work(self) -> None:
         client = self._client
-        if self._flight is not None or (
-            self._waits and client is not None and not client.is_ready
-        ):
+        if self._flight is not None or (self._waits and client is not None and not client.is_ready):
             return
         frame = self._mailbox.take()
         if frame is None:
@@ -248,16 +263,24 @@ class CameraProcess:
         try:
             pixels = ring.frame(slot, picture.width, picture.height)
             picture.write(pixels)
-            letterbox = i420_into_input(pixels, picture.width, picture.height, spec,
-                                        ring.input(slot, spec.height, spec.width))
+            letterbox = i420_into_input(
+                pixels,
+                picture.width,
+                picture.height,
+                spec,
+                ring.input(slot, spec.height, spec.width),
+            )
         except (SaccadeError, ValueError) as error:  # one picture that no decoder can finish
             log.warning("a picture cannot be used", extra={"what": str(error)})
             client.give_back(slot)
             self._book.dropped(DropReason.FAILED)
             return
         now = time.monotonic()
-        deadline_s = (now + self._spec.answer_timeout_seconds if self._waits
-                      else frame.at + self._spec.staleness_seconds)
+        deadline_s = (
+            now + self._spec.answer_timeout_seconds
+            if self._waits
+            else frame.at + self._spec.staleness_seconds
+        )
         if client.submit(slot, seq=frame.seq, admitted=1, deadline_s=deadline_s):
             self._flight = Flight(frame, slot, letterbox, now)
         else:
@@ -294,8 +317,10 @@ class CameraProcess:
         assert client.ring is not None
         frame, picture = flight.frame, flight.frame.picture
         if isinstance(arrival, wire.Refusal):
-            log.info("the host refused a frame",
-                     extra={"code": arrival.error.code, "what": arrival.error.what})
+            log.info(
+                "the host refused a frame",
+                extra={"code": arrival.error.code, "what": arrival.error.what},
+            )
             self._book.dropped(_REFUSED.get(arrival.error.code, DropReason.FAILED))
             client.give_back(flight.slot)
             return
@@ -311,8 +336,9 @@ class CameraProcess:
         if self._view.sizes and self._view.is_idle:
             pixels = client.ring.frame(flight.slot, picture.width, picture.height)
             self._show(frame, pixels, on_frame, client.info.labels if client.info else ())
-        native = on_frame.scale(picture.native_width / picture.width,
-                                picture.native_height / picture.height)
+        native = on_frame.scale(
+            picture.native_width / picture.width, picture.native_height / picture.height
+        )
         self._pass_on(frame, native, client)
         self._be_good()
         client.give_back(flight.slot)
@@ -326,12 +352,20 @@ class CameraProcess:
             for b, s, c in zip(native.boxes_px.tolist(), native.scores, native.classes, strict=True)
         )
         assert self._spec.model is not None
-        sent = self._router.send(wire.Observation(
-            camera=self._spec.id, model=self._spec.model, seq=frame.seq, at=frame.at,
-            at_wall=frame.at_wall, width=picture.native_width, height=picture.native_height,
-            seen=seen, appear_frames=self._spec.appear_frames,
-            leave_seconds=self._spec.leave_seconds,
-        ))
+        sent = self._router.send(
+            wire.Observation(
+                camera=self._spec.id,
+                model=self._spec.model,
+                seq=frame.seq,
+                at=frame.at,
+                at_wall=frame.at_wall,
+                width=picture.native_width,
+                height=picture.native_height,
+                seen=seen,
+                appear_frames=self._spec.appear_frames,
+                leave_seconds=self._spec.leave_seconds,
+            )
+        )
         self._page.add(CameraWord.OBSERVED if sent else CameraWord.UNHEARD)
 
     # ------------------------------------------------------------ pictures for people
@@ -352,7 +386,10 @@ class CameraProcess:
         self._show(frame, pixels, Detections.empty(), ())
 
     def _show(
-        self, frame: Captured, pixels: NDArray[np.uint8], found: Detections,
+        self,
+        frame: Captured,
+        pixels: NDArray[np.uint8],
+        found: Detections,
         labels: tuple[str, ...],
     ) -> None:
         for tile, jpeg in self._tiles.make(frame, pixels, found, labels, self._view.sizes):

@@ -84,8 +84,13 @@ class Reader:
     """
 
     def __init__(
-        self, spec: CameraSpec, *, mailbox: Mailbox, book: FrameBook,
-        tell: Callable[[CameraState, str], None], backoff: Backoff,
+        self,
+        spec: CameraSpec,
+        *,
+        mailbox: Mailbox,
+        book: FrameBook,
+        tell: Callable[[CameraState, str], None],
+        backoff: Backoff,
     ) -> None:
         self._spec, self._mailbox, self._book, self._backoff = spec, mailbox, book, backoff
         self._report = tell

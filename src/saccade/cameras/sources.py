@@ -97,22 +97,31 @@ class StreamSource:
         options = {"protocol_whitelist": "file" if self._is_file else _NETWORK_PROTOCOLS}
         if not self._is_file:
             # Probing the default 5 s of stream would make every reconnect that slow.
-            options |= {"fflags": "nobuffer", "flags": "low_delay",
-                        "analyzeduration": "500000", "probesize": "500000"}
+            options |= {
+                "fflags": "nobuffer",
+                "flags": "low_delay",
+                "analyzeduration": "500000",
+                "probesize": "500000",
+            }
         if spec.kind is SourceKind.RTSP:
             options["rtsp_transport"] = "tcp"
         if self._is_file and not Path(spec.url).is_file():
-            raise SourceFailed(f"{spec.display_url} is not a file",
-                               fix="check the path in the camera's source")
+            raise SourceFailed(
+                f"{spec.display_url} is not a file", fix="check the path in the camera's source"
+            )
         try:
             self._container = av.open(
-                spec.url, options=options, mode="r",
+                spec.url,
+                options=options,
+                mode="r",
                 timeout=(spec.connect_timeout_seconds, spec.read_timeout_seconds),
             )
             video = self._container.streams.video
             if not video:
-                raise SourceFailed(f"{spec.display_url} has no video",
-                                   fix="give the address of a video stream or file")
+                raise SourceFailed(
+                    f"{spec.display_url} has no video",
+                    fix="give the address of a video stream or file",
+                )
             self._stream = video[0]
             self._stream.thread_count = 1  # frame threads would add frames of delay
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -133,15 +142,17 @@ class StreamSource:
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
         native_width, native_height = frame.width, frame.height
-        width, height = fit(native_width, native_height, self._spec.max_frame_width,
-                            self._spec.max_frame_height)
+        width, height = fit(
+            native_width, native_height, self._spec.max_frame_width, self._spec.max_frame_height
+        )
         media_s = frame.time if self._is_file else None
 
         def planes() -> av.VideoFrame:
             full = frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE
             if full:
-                return frame.reformat(width, height, "yuv420p", src_color_range="JPEG",
-                                      dst_color_range="MPEG")
+                return frame.reformat(
+                    width, height, "yuv420p", src_color_range="JPEG", dst_color_range="MPEG"
+                )
             return frame.reformat(width, height, "yuv420p")  # the same object when it fits already
 
         def write(out: NDArray[np.uint8]) -> None:
@@ -174,12 +185,16 @@ class WebcamSource:
         number = spec.url.removeprefix("/dev/video")
         device = Path(f"/dev/video{number}" if number.isdigit() else spec.url)
         if not device.exists() or not stat.S_ISCHR(device.stat().st_mode):
-            raise SourceFailed(f"there is no webcam at {device}",
-                               fix="plug it in, or list devices with `ls /dev/video*`")
+            raise SourceFailed(
+                f"there is no webcam at {device}",
+                fix="plug it in, or list devices with `ls /dev/video*`",
+            )
         self._capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise SourceFailed(f"the webcam at {device} cannot be opened",
-                               fix="close the program that uses it, and allow group `video`")
+            raise SourceFailed(
+                f"the webcam at {device} cannot be opened",
+                fix="close the program that uses it, and allow group `video`",
+            )
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, spec.max_frame_width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, spec.max_frame_height)
 
@@ -203,12 +218,15 @@ class FolderSource:
         self._spec = spec
         folder = Path(spec.url)
         if not folder.is_dir():
-            raise SourceFailed(f"{spec.display_url} is not a folder",
-                               fix="check the path in the camera's source")
+            raise SourceFailed(
+                f"{spec.display_url} is not a folder", fix="check the path in the camera's source"
+            )
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self._paths:
-            raise SourceFailed(f"{spec.display_url} holds no images",
-                               fix=f"put {', '.join(sorted(IMAGE_SUFFIXES))} files in it")
+            raise SourceFailed(
+                f"{spec.display_url} holds no images",
+                fix=f"put {', '.join(sorted(IMAGE_SUFFIXES))} files in it",
+            )
 
     def pictures(self) -> Iterator[Picture]:
         """Yield each image once; one that cannot be read is skipped with a warning."""
@@ -216,16 +234,19 @@ class FolderSource:
         good = 0
         for path in self._paths:
             try:
-                bgr = decode_image(path.read_bytes(), max_bytes=FOLDER_MAX_BYTES,
-                                   max_pixels=FOLDER_MAX_PIXELS)
+                bgr = decode_image(
+                    path.read_bytes(), max_bytes=FOLDER_MAX_BYTES, max_pixels=FOLDER_MAX_PIXELS
+                )
             except (BadInput, OSError) as error:
                 log.warning("an image was skipped", extra={"file": path.name, "why": str(error)})
                 continue
             yield from_bgr(bgr, self._spec, media_s=good * period)
             good += 1
         if not good:
-            raise SourceFailed(f"none of the images in {self._spec.display_url} can be read",
-                               fix="see the camera's log for each of them")
+            raise SourceFailed(
+                f"none of the images in {self._spec.display_url} can be read",
+                fix="see the camera's log for each of them",
+            )
 
     def close(self) -> None:
         """Nothing is open between pictures."""
@@ -237,17 +258,27 @@ def from_bgr(bgr: NDArray[np.uint8], spec: CameraSpec, *, media_s: float | None)
     width, height = fit(native_width, native_height, spec.max_frame_width, spec.max_frame_height)
 
     def write(out: NDArray[np.uint8]) -> None:
-        small = bgr if (width, height) == (native_width, native_height) else cv2.resize(
-            bgr, (width, height), interpolation=cv2.INTER_AREA
+        small = (
+            bgr
+            if (width, height) == (native_width, native_height)
+            else cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA)
         )
         bgr_to_i420(np.asarray(small, np.uint8), out)
 
-    return Picture(native_width, native_height, width, height, media_s, write,
-                   lambda: hash(bgr[::16, ::16].tobytes()))
+    return Picture(
+        native_width,
+        native_height,
+        width,
+        height,
+        media_s,
+        write,
+        lambda: hash(bgr[::16, ::16].tobytes()),
+    )
 
 
 def _failed(spec: CameraSpec, what: str, error: Exception) -> SourceFailed:
     # The library's own text may repeat the address with its password: take only the reason.
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return SourceFailed(f"{what} {spec.display_url}: {reason}",
-                        fix="check the address, the camera and the network")
+    return SourceFailed(
+        f"{what} {spec.display_url}: {reason}", fix="check the address, the camera and the network"
+    )

@@ -29,8 +29,12 @@ class TileMaker:
         self._next_at: dict[str, float] = {}
 
     def make(
-        self, frame: Captured, pixels: NDArray[np.uint8], found: Detections,
-        labels: tuple[str, ...], sizes: tuple[str, ...],
+        self,
+        frame: Captured,
+        pixels: NDArray[np.uint8],
+        found: Detections,
+        labels: tuple[str, ...],
+        sizes: tuple[str, ...],
     ) -> Iterator[tuple[wire.Tile, bytes]]:
         """Yield a header and a JPEG for each size that is due.
 
@@ -49,8 +53,9 @@ class TileMaker:
         for size in due:
             shown, boxes = bgr, found
             if size == TILE:
-                width, height = fit(picture.width, picture.height, self._spec.tile_width,
-                                    self._spec.tile_height)
+                width, height = fit(
+                    picture.width, picture.height, self._spec.tile_width, self._spec.tile_height
+                )
                 shown = np.asarray(
                     cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8
                 )
@@ -59,9 +64,16 @@ class TileMaker:
                 shown = bgr.copy()  # the tile is made from the same picture, without boxes
             draw_detections(shown, boxes, labels)
             height, width = shown.shape[:2]
-            tile = wire.Tile(camera=self._spec.id, size=size, seq=frame.seq, width=width,
-                             height=height, at=frame.at, at_wall=frame.at_wall,
-                             objects=len(found))
+            tile = wire.Tile(
+                camera=self._spec.id,
+                size=size,
+                seq=frame.seq,
+                width=width,
+                height=height,
+                at=frame.at,
+                at_wall=frame.at_wall,
+                objects=len(found),
+            )
             yield tile, encode_jpeg(shown, quality=self._spec.jpeg_quality)
 
     def _is_due(self, size: str, at: float) -> bool:

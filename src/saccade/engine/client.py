@@ -59,7 +59,13 @@ class HostClient:
     """
 
     def __init__(
-        self, run_dir: str, *, host: HostName, model: ModelName, name: str, slots: int,
+        self,
+        run_dir: str,
+        *,
+        host: HostName,
+        model: ModelName,
+        name: str,
+        slots: int,
         frame_bytes: int,
     ) -> None:
         self._run_dir, self._host, self._model, self._name = run_dir, host, model, name
@@ -91,8 +97,9 @@ class HostClient:
         info = self.info
         if info is None or info.width == 0:
             raise ValueError("the host has not said what its model takes")
-        return InputSpec(info.width, info.height, ColorOrder(info.color), Pad(info.pad),
-                         info.pad_value)
+        return InputSpec(
+            info.width, info.height, ColorOrder(info.color), Pad(info.pad), info.pad_value
+        )
 
     @property
     def on_loan(self) -> int:

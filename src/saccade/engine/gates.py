@@ -155,14 +155,20 @@ def assess(
         settings: margin, staleness and pace.
         now: monotonic seconds.
     """
-    findings = [*_flags(limits, sample), *_memory(limits, sample, settings, now),
-                *_rates(limits, sample, settings, now)]
+    findings = [
+        *_flags(limits, sample),
+        *_memory(limits, sample, settings, now),
+        *_rates(limits, sample, settings, now),
+    ]
     health = max((f.health for f in findings), default=Health.HEALTHY)
     decisive = [f for f in findings if f.health is health and f.text]
     times = [f.at for f in findings if f.at is not None] or [now]
     return Assessment(
-        health, decisive[0].reason if health is Health.CONFLICT else None,
-        "; ".join(f.text for f in decisive), min(times), max(times),
+        health,
+        decisive[0].reason if health is Health.CONFLICT else None,
+        "; ".join(f.text for f in decisive),
+        min(times),
+        max(times),
     )
 
 
@@ -173,8 +179,9 @@ def _flags(limits: ModelLimits, sample: Sample) -> Iterator[_Finding]:
         where = "the CPU" if limits.gpu is None else f"GPU {limits.gpu}"
         for job in sample.training:
             if job.gpu == limits.gpu:
-                yield _Finding(Health.CONFLICT, SkipReason.TRAINING,
-                               f"training job {job.id} runs on {where}")
+                yield _Finding(
+                    Health.CONFLICT, SkipReason.TRAINING, f"training job {job.id} runs on {where}"
+                )
 
 
 def _memory(
@@ -182,12 +189,27 @@ def _memory(
 ) -> Iterator[_Finding]:
     vram = next((m for m in sample.vram if m.gpu == limits.gpu), None)
     if limits.gpu is not None and limits.min_free_vram_mb > 0 and vram is not None:
-        yield _measure(f"free VRAM of GPU {limits.gpu}", vram.free_mb, limits.min_free_vram_mb,
-                       SkipReason.LOW_VRAM, unit="MB", at=vram.at, settings=settings, now=now)
+        yield _measure(
+            f"free VRAM of GPU {limits.gpu}",
+            vram.free_mb,
+            limits.min_free_vram_mb,
+            SkipReason.LOW_VRAM,
+            unit="MB",
+            at=vram.at,
+            settings=settings,
+            now=now,
+        )
     if limits.min_free_host_mb > 0 and sample.host is not None:
-        yield _measure("free memory of the machine", sample.host.free_mb, limits.min_free_host_mb,
-                       SkipReason.LOW_HOST_MEMORY, unit="MB", at=sample.host.at,
-                       settings=settings, now=now)
+        yield _measure(
+            "free memory of the machine",
+            sample.host.free_mb,
+            limits.min_free_host_mb,
+            SkipReason.LOW_HOST_MEMORY,
+            unit="MB",
+            at=sample.host.at,
+            settings=settings,
+            now=now,
+        )
 
 
 def _rates(
@@ -199,25 +221,49 @@ def _rates(
         least = limits.min_fps_to_run if rate.floor_fps is None else rate.floor_fps
         if rate.paced_fps is not None:  # a camera asked for 5 cannot be held to 10
             least = min(least, rate.paced_fps * settings.paced_floor_ratio)
-        yield _measure(f"camera {rate.camera}", rate.fps, least, SkipReason.LOW_FPS, unit="FPS",
-                       at=rate.at, settings=settings, now=now)
+        yield _measure(
+            f"camera {rate.camera}",
+            rate.fps,
+            least,
+            SkipReason.LOW_FPS,
+            unit="FPS",
+            at=rate.at,
+            settings=settings,
+            now=now,
+        )
 
 
 def _measure(
-    name: str, value: float | None, limit: float, reason: SkipReason, *, unit: str, at: float,
-    settings: GovernorSettings, now: float,
+    name: str,
+    value: float | None,
+    limit: float,
+    reason: SkipReason,
+    *,
+    unit: str,
+    at: float,
+    settings: GovernorSettings,
+    now: float,
 ) -> _Finding:
     if value is None or not math.isfinite(value):
         return _Finding(Health.UNKNOWN, reason, f"{name} could not be read", at)
     age_s = now - at
     if age_s > settings.stale_after_seconds:
-        return _Finding(Health.UNKNOWN, reason, f"{name} was read {age_s:,.0f} s ago, "
-                        f"{settings.stale_after_seconds:g} s is the most", at)
+        return _Finding(
+            Health.UNKNOWN,
+            reason,
+            f"{name} was read {age_s:,.0f} s ago, {settings.stale_after_seconds:g} s is the most",
+            at,
+        )
     healthy_from = limit * (1.0 + settings.resume_margin_ratio)
     shown, least = f"{value:,.1f} {unit}", f"{limit:,.1f} {unit}"
     if value < limit:
         return _Finding(Health.CONFLICT, reason, f"{name}: {shown}, the limit is {least}", at)
     if value < healthy_from:
-        return _Finding(Health.IN_BAND, reason, f"{name}: {shown}, over the limit of {least}, "
-                        f"but a suspended model resumes from {healthy_from:,.1f} {unit}", at)
+        return _Finding(
+            Health.IN_BAND,
+            reason,
+            f"{name}: {shown}, over the limit of {least}, "
+            f"but a suspended model resumes from {healthy_from:,.1f} {unit}",
+            at,
+        )
     return _Finding(Health.HEALTHY, reason, "", at)

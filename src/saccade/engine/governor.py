@@ -107,8 +107,12 @@ class FaultOutcome:
 
 
 def step(
-    state: GovernorState, sample: Sample, *, limits: Sequence[ModelLimits],
-    settings: GovernorSettings, now: float,
+    state: GovernorState,
+    sample: Sample,
+    *,
+    limits: Sequence[ModelLimits],
+    settings: GovernorSettings,
+    now: float,
 ) -> tuple[GovernorState, tuple[Decision, ...]]:
     """Look once, and decide for every model.
 
@@ -137,13 +141,16 @@ def step(
         seen = assess(model, sample, settings=settings, now=now)
         governed, status = state.of(model.name), facts_of[model.name].status
         models[model.name] = suspension.observe(
-            governed, seen, model, runs=status in GOVERNED, settings=settings, now=now, gap_s=gap_s)
-    resumed_at = _lift(models, facts_of, limits, settings=settings, now=now,
-                       resumed_at=state.resumed_at)
+            governed, seen, model, runs=status in GOVERNED, settings=settings, now=now, gap_s=gap_s
+        )
+    resumed_at = _lift(
+        models, facts_of, limits, settings=settings, now=now, resumed_at=state.resumed_at
+    )
     decisions: list[Decision] = []
     for model in limits:
-        governed, decision = _decide(models[model.name], model, facts_of[model.name],
-                                     settings=settings, now=now)
+        governed, decision = _decide(
+            models[model.name], model, facts_of[model.name], settings=settings, now=now
+        )
         models[model.name] = governed
         decisions.append(decision)
     after = GovernorState(models, now, resumed_at, state.deaths)
@@ -151,8 +158,14 @@ def step(
 
 
 def fault(
-    state: GovernorState, model: ModelName, error: ErrorInfo, *, holder: Holder,
-    limits: Sequence[ModelLimits], settings: GovernorSettings, now: float,
+    state: GovernorState,
+    model: ModelName,
+    error: ErrorInfo,
+    *,
+    holder: Holder,
+    limits: Sequence[ModelLimits],
+    settings: GovernorSettings,
+    now: float,
 ) -> tuple[GovernorState, FaultOutcome]:
     """Take an error of an inference or a load; call `step` afterwards.
 
@@ -172,10 +185,12 @@ def fault(
     if state.deaths.get(holder.host, (-1, 0.0))[0] >= holder.life:
         return state, FaultOutcome(FaultAction.EXCUSED, kind, f"host {holder.host} has died since")
     if kind is DeviceFault.CONTEXT_LOST:
-        return state, FaultOutcome(FaultAction.REPLACE_HOST, kind,
-                                   f"host {holder.host} lost the device: {said}")
-    died = _death_beside(state, model, holder.host, limits, now=now,
-                         grace_s=settings.host_death_grace_seconds)
+        return state, FaultOutcome(
+            FaultAction.REPLACE_HOST, kind, f"host {holder.host} lost the device: {said}"
+        )
+    died = _death_beside(
+        state, model, holder.host, limits, now=now, grace_s=settings.host_death_grace_seconds
+    )
     if died is not None:
         return state, FaultOutcome(FaultAction.EXCUSED, kind, f"{died}: not counted")
     governed, text = suspension.strike(state.of(model), settings=settings, now=now)
@@ -197,9 +212,17 @@ def canary_failed(
     governed = state.of(model.name)
     if governed.suspension is not None or governed.disabled:
         return state
-    return state.with_model(model.name, suspension.suspend(
-        governed, SkipReason.CANARY_FAILED, f"its canary failed: {text}", model,
-        settings=settings, now=now))
+    return state.with_model(
+        model.name,
+        suspension.suspend(
+            governed,
+            SkipReason.CANARY_FAILED,
+            f"its canary failed: {text}",
+            model,
+            settings=settings,
+            now=now,
+        ),
+    )
 
 
 def host_died(state: GovernorState, host: HostName, *, life: int, now: float) -> GovernorState:
@@ -211,8 +234,10 @@ def host_died(state: GovernorState, host: HostName, *, life: int, now: float) ->
         life: which start of it has ended.
         now: monotonic seconds.
     """
-    models = {name: replace(g, holder=None) if _is_of(g.holder, host, life) else g
-              for name, g in state.models.items()}
+    models = {
+        name: replace(g, holder=None) if _is_of(g.holder, host, life) else g
+        for name, g in state.models.items()
+    }
     last_life = max(life, state.deaths.get(host, (life, now))[0])
     return replace(state, models=models, deaths={**state.deaths, host: (last_life, now)})
 
@@ -231,8 +256,13 @@ def enable(state: GovernorState, model: ModelName) -> GovernorState:
 
 
 def _lift(
-    models: dict[ModelName, Governed], facts: Mapping[ModelName, ModelFacts],
-    limits: Sequence[ModelLimits], *, settings: GovernorSettings, now: float, resumed_at: float,
+    models: dict[ModelName, Governed],
+    facts: Mapping[ModelName, ModelFacts],
+    limits: Sequence[ModelLimits],
+    *,
+    settings: GovernorSettings,
+    now: float,
+    resumed_at: float,
 ) -> float:
     """End the suspensions that may end, in `models`; return when a model was last resumed."""
     for model in sorted(limits, key=lambda m: (-m.priority, m.name)):
@@ -249,7 +279,11 @@ def _lift(
 
 
 def _decide(
-    governed: Governed, model: ModelLimits, facts: ModelFacts, *, settings: GovernorSettings,
+    governed: Governed,
+    model: ModelLimits,
+    facts: ModelFacts,
+    *,
+    settings: GovernorSettings,
     now: float,
 ) -> tuple[Governed, Decision]:
     """Compare where the governor wants a model with where the lifecycle has it."""
@@ -270,8 +304,11 @@ def _decide(
         return governed, Decision(name, Verdict.STAY, f"it is {status}, not ready")
     holder = Holder(model.host, facts.host_life)
     if governed.holder not in {None, holder}:
-        return governed, Decision(name, Verdict.STAY, f"host {_name(governed.holder)} still holds "
-                                  "it: it has neither died nor let go")
+        return governed, Decision(
+            name,
+            Verdict.STAY,
+            f"host {_name(governed.holder)} still holds it: it has neither died nor let go",
+        )
     verdict = Verdict.RUN if status is ModelStatus.READY else Verdict.RESUME
     permit = _permit(model, facts, settings, now)
     return replace(governed, holder=holder), Decision(name, verdict, permit=permit)
@@ -282,15 +319,22 @@ def _permit(
 ) -> Permit:
     rest_s, ended_at = model.analysis_cooldown_seconds, facts.last_ended_at
     return Permit(
-        model=model.name, concurrency=model.max_concurrency,
+        model=model.name,
+        concurrency=model.max_concurrency,
         expires_at=now + settings.permit_seconds if model.needs_permit else math.inf,
-        not_before=-math.inf if ended_at is None else ended_at + rest_s, cooldown_s=rest_s,
+        not_before=-math.inf if ended_at is None else ended_at + rest_s,
+        cooldown_s=rest_s,
     )
 
 
 def _death_beside(
-    state: GovernorState, model: ModelName, host: HostName, limits: Sequence[ModelLimits], *,
-    grace_s: float, now: float,
+    state: GovernorState,
+    model: ModelName,
+    host: HostName,
+    limits: Sequence[ModelLimits],
+    *,
+    grace_s: float,
+    now: float,
 ) -> str | None:
     """Name the host whose death, a moment ago, explains a device error; None for none."""
     gpus = {m.gpu for m in limits if m.name == model and m.gpu is not None}

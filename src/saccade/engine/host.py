@@ -60,7 +60,12 @@ class Host:
     """
 
     def __init__(
-        self, spec: HostSpec, *, listener: socket.socket, control: socket.socket, page: Page,
+        self,
+        spec: HostSpec,
+        *,
+        listener: socket.socket,
+        control: socket.socket,
+        page: Page,
         open_adapter: Callable[..., ModelAdapter] = open_adapter,
     ) -> None:
         self._spec, self._listener, self._control, self._page = spec, listener, control, page
@@ -168,10 +173,14 @@ class Host:
                 log.exception("a bad message", extra={"client": waiting.client})
                 message = None
             if isinstance(message, wire.Submit):
-                error = ErrorInfo("model_not_ready", f"model {waiting.model} is not loaded here",
-                                  "it was unloaded, or is being loaded anew")
-                if not self._send(waiting, wire.Refusal(message.slot, message.generation,
-                                                        message.seq, error)):
+                error = ErrorInfo(
+                    "model_not_ready",
+                    f"model {waiting.model} is not loaded here",
+                    "it was unloaded, or is being loaded anew",
+                )
+                if not self._send(
+                    waiting, wire.Refusal(message.slot, message.generation, message.seq, error)
+                ):
                     return
             elif not isinstance(message, wire.Lend):  # a ring is lent again to the next load
                 self._forget_waiting(fd)
@@ -232,8 +241,13 @@ class Host:
             return
         self._loads += 1
         worker = ModelWorker(
-            spec, self._spec, page=self._page, index=index, load=self._loads,
-            report=self._outgoing.say, ended=lambda: os.eventfd_write(self._wake, 1),
+            spec,
+            self._spec,
+            page=self._page,
+            index=index,
+            load=self._loads,
+            report=self._outgoing.say,
+            ended=lambda: os.eventfd_write(self._wake, 1),
             open_adapter=self._open_adapter,
         )
         self._workers[spec.name] = worker
@@ -245,13 +259,20 @@ class Host:
                 worker.adopt(waiting.client, waiting.sock)
 
     def _report_too_many(self, spec: ModelSpec) -> None:
-        error = ErrorInfo("model_load_failed", f"this host holds {MODELS_PER_HOST} models already",
-                          "put it on another host: models.<name>.host")
+        error = ErrorInfo(
+            "model_load_failed",
+            f"this host holds {MODELS_PER_HOST} models already",
+            "put it on another host: models.<name>.host",
+        )
         for status in (ModelStatus.LOADING, ModelStatus.ERROR):
-            self._outgoing.say(wire.ModelFact(
-                name=spec.name, status=status, reason=error.what,
-                error=error if status is ModelStatus.ERROR else None,
-            ))
+            self._outgoing.say(
+                wire.ModelFact(
+                    name=spec.name,
+                    status=status,
+                    reason=error.what,
+                    error=error if status is ModelStatus.ERROR else None,
+                )
+            )
 
     def _take_over(self) -> None:
         """Take the clients of the threads that have ended, and start what waits for their place."""

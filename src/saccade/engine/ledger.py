@@ -103,8 +103,10 @@ class Ledger:
         entry = self.entries.get(model)
         if entry is None:
             return self
-        return Ledger({**self.entries, model: replace(entry, cost_mb=cost_mb, is_loaded=True)},
-                      {**self.measured_mb, model: cost_mb})
+        return Ledger(
+            {**self.entries, model: replace(entry, cost_mb=cost_mb, is_loaded=True)},
+            {**self.measured_mb, model: cost_mb},
+        )
 
     def released(self, model: ModelName) -> Ledger:
         """Forget a model that was unloaded, or whose load failed; its measured cost stays known."""
@@ -120,8 +122,13 @@ class Ledger:
 
 
 def reserve(
-    ledger: Ledger, model: ModelLimits, *, free_mb: float | None, uses: Mapping[ModelName, Use],
-    settings: GovernorSettings, now: float,
+    ledger: Ledger,
+    model: ModelLimits,
+    *,
+    free_mb: float | None,
+    uses: Mapping[ModelName, Use],
+    settings: GovernorSettings,
+    now: float,
 ) -> tuple[Ledger, Admission]:
     """Ask for the memory of a model that is to be loaded.
 
@@ -146,8 +153,9 @@ def reserve(
     granted = replace(others, entries={**others.entries, model.name: entry})
     where = "the machine" if model.gpu is None else f"GPU {model.gpu}"
     if free_mb is None:
-        return granted, Admission(Answer.GRANTED, f"free memory of {where} is not known: not held "
-                                  "against any limit")
+        return granted, Admission(
+            Answer.GRANTED, f"free memory of {where} is not known: not held against any limit"
+        )
     margin_mb = settings.ledger_host_margin_mb if model.gpu is None else settings.ledger_margin_mb
     room_mb = free_mb - margin_mb - others.promised_mb(model.gpu)
     if mine is not None and mine.is_loaded and mine.gpu == model.gpu and mine.host == model.host:
@@ -159,14 +167,19 @@ def reserve(
     chosen = _fewest(victims, need_mb - room_mb)
     if chosen is None:
         could_mb = sum(v.cost_mb for v in victims)
-        return ledger, Admission(Answer.REFUSED, f"{figures}; idle models of no higher priority "
-                                 f"would give back {could_mb:,.0f} MB")
+        return ledger, Admission(
+            Answer.REFUSED,
+            f"{figures}; idle models of no higher priority would give back {could_mb:,.0f} MB",
+        )
     names = tuple(v.model for v in chosen)
     return ledger, Admission(Answer.EVICT, f"{figures}; unload {', '.join(names)} first", names)
 
 
 def _victims(
-    ledger: Ledger, model: ModelLimits, uses: Mapping[ModelName, Use], settings: GovernorSettings,
+    ledger: Ledger,
+    model: ModelLimits,
+    uses: Mapping[ModelName, Use],
+    settings: GovernorSettings,
     now: float,
 ) -> list[Entry]:
     """Return who may be evicted for a model, the first to go first."""

@@ -72,13 +72,19 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsInvalid: a value is not finite, or outside of what makes sense.
         """
-        least = {"permit_seconds": 0.1, "healthy_samples": 1, "cooldown_growth": 1.0,
-                 "oom_limit": 1}
+        least = {
+            "permit_seconds": 0.1,
+            "healthy_samples": 1,
+            "cooldown_growth": 1.0,
+            "oom_limit": 1,
+        }
         for name in self.__struct_fields__:
             _at_least(f"governor.{name}", getattr(self, name), least.get(name, 0.0))
         if self.cooldown_growth > GROWTH_MOST:
-            raise SettingsInvalid(f"governor.cooldown_growth is {self.cooldown_growth}",
-                                  fix=f"use at most {GROWTH_MOST:g}")
+            raise SettingsInvalid(
+                f"governor.cooldown_growth is {self.cooldown_growth}",
+                fix=f"use at most {GROWTH_MOST:g}",
+            )
         if self.paced_floor_ratio * (1.0 + self.resume_margin_ratio) >= 1.0:
             raise SettingsInvalid(
                 f"governor.paced_floor_ratio {self.paced_floor_ratio} with resume_margin_ratio "
@@ -129,9 +135,14 @@ class ModelLimits(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsInvalid: a limit is negative or not finite, or no inference may run.
         """
-        for name in ("min_fps_to_run", "min_free_vram_mb", "min_free_host_mb",
-                     "analysis_cooldown_seconds", "cooldown_on_skip_seconds",
-                     "memory_reservation_mb"):
+        for name in (
+            "min_fps_to_run",
+            "min_free_vram_mb",
+            "min_free_host_mb",
+            "analysis_cooldown_seconds",
+            "cooldown_on_skip_seconds",
+            "memory_reservation_mb",
+        ):
             _at_least(f"model {self.name}: {name}", getattr(self, name), 0.0)
         _at_least(f"model {self.name}: max_concurrency", self.max_concurrency, 1)
 

@@ -44,8 +44,10 @@ class Outgoing:
         """Send a message, now or as soon as the peer reads; False when too many wait already."""
         with self._lock:
             if len(self._waiting) >= self._most:
-                log.error("a peer reads nothing, a message is lost",
-                          extra={"message_type": type(message).__name__})
+                log.error(
+                    "a peer reads nothing, a message is lost",
+                    extra={"message_type": type(message).__name__},
+                )
                 return False
             self._waiting.append(wire.encode(message))
             self._push()

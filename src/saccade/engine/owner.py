@@ -93,9 +93,16 @@ class ModelsOwner:
         """Return every model for the state that is pushed."""
         return tuple(
             wire.ModelState(
-                name=name, host=e.spec.host, status=e.lifecycle.status, reason=e.lifecycle.reason,
-                since_wall=e.lifecycle.since_wall, fact=e.fact, spec=e.spec, page=e.page,
-                last_error=e.last_error, last_error_wall=e.last_error_wall,
+                name=name,
+                host=e.spec.host,
+                status=e.lifecycle.status,
+                reason=e.lifecycle.reason,
+                since_wall=e.lifecycle.since_wall,
+                fact=e.fact,
+                spec=e.spec,
+                page=e.page,
+                last_error=e.last_error,
+                last_error_wall=e.last_error_wall,
             )
             for name, e in self._entries.items()
         )
@@ -110,8 +117,10 @@ class ModelsOwner:
             before = entry.lifecycle.status
             entry.lifecycle = entry.lifecycle.to(step, reason=reason, at_wall=time.time())
             self._tell(
-                "model_status_change", "error" if step is ModelStatus.ERROR else "info",
-                f"model {entry.spec.name} is {step}: {reason}", model=entry.spec.name,
+                "model_status_change",
+                "error" if step is ModelStatus.ERROR else "info",
+                f"model {entry.spec.name} is {step}: {reason}",
+                model=entry.spec.name,
                 data={"from": before, "to": step, "reason": reason},
             )
 
@@ -119,9 +128,14 @@ class ModelsOwner:
 def _keep_measurements(fact: wire.ModelFact, before: wire.ModelFact) -> wire.ModelFact:
     """Return the fact with what an earlier one of the same load had measured."""
     return wire.ModelFact(
-        name=fact.name, status=fact.status, reason=fact.reason, index=fact.index,
-        device=fact.device or before.device, family=fact.family or before.family,
-        width=fact.width or before.width, height=fact.height or before.height,
+        name=fact.name,
+        status=fact.status,
+        reason=fact.reason,
+        index=fact.index,
+        device=fact.device or before.device,
+        family=fact.family or before.family,
+        width=fact.width or before.width,
+        height=fact.height or before.height,
         labels=fact.labels or before.labels,
         load_ms=before.load_ms if fact.load_ms is None else fact.load_ms,
         warmup_ms=before.warmup_ms if fact.warmup_ms is None else fact.warmup_ms,

@@ -91,5 +91,6 @@ class Flight:
         if self.running < 1:
             raise ValueError("an inference ended that never began")
         rest_s = 0.0 if self.permit is None else self.permit.cooldown_s
-        return replace(self, running=self.running - 1, rest_until=max(self.rest_until,
-                                                                      now + rest_s))
+        return replace(
+            self, running=self.running - 1, rest_until=max(self.rest_until, now + rest_s)
+        )

@@ -53,8 +53,10 @@ class Suspension:
         waits = f"{left_s:,.0f} s of cooldown left" if left_s > 0 else "cooldown over"
         row = min(self.healthy_row, settings.healthy_samples)
         seen = f"; now {self.seen}" if self.seen and self.seen != self.text else ""
-        return (f"{self.text} ({waits}, {row} of {settings.healthy_samples} healthy samples in a "
-                f"row{seen})")
+        return (
+            f"{self.text} ({waits}, {row} of {settings.healthy_samples} healthy samples in a "
+            f"row{seen})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,14 @@ class Governed:
 
 
 def observe(
-    governed: Governed, seen: Assessment, model: ModelLimits, *, runs: bool,
-    settings: GovernorSettings, now: float, gap_s: float,
+    governed: Governed,
+    seen: Assessment,
+    model: ModelLimits,
+    *,
+    runs: bool,
+    settings: GovernorSettings,
+    now: float,
+    gap_s: float,
 ) -> Governed:
     """Take one assessment into a record: begin a suspension, count towards its end, forgive.
 
@@ -127,8 +135,13 @@ def _count(
 
 
 def suspend(
-    governed: Governed, reason: SkipReason, text: str, model: ModelLimits, *,
-    settings: GovernorSettings, now: float,
+    governed: Governed,
+    reason: SkipReason,
+    text: str,
+    model: ModelLimits,
+    *,
+    settings: GovernorSettings,
+    now: float,
 ) -> Governed:
     """Begin a suspension; the cooldown of a measured conflict grows with those before it.
 
@@ -147,13 +160,15 @@ def suspend(
         wait_s = min(longest_s, wait_s * settings.cooldown_growth**growth)
         if wait_s < longest_s:  # what would change no cooldown would only be slow to forgive
             growth = min(GROWTH_STEPS, growth + 1)
-    return replace(governed, growth=growth, healthy_s=0.0,
-                   suspension=Suspension(reason, text, now, now + wait_s, counted_at=now))
+    return replace(
+        governed,
+        growth=growth,
+        healthy_s=0.0,
+        suspension=Suspension(reason, text, now, now + wait_s, counted_at=now),
+    )
 
 
-def strike(
-    governed: Governed, *, settings: GovernorSettings, now: float
-) -> tuple[Governed, str]:
+def strike(governed: Governed, *, settings: GovernorSettings, now: float) -> tuple[Governed, str]:
     """Count one out of memory: suspend the model, or disable it at the last that is allowed.
 
     Args:
@@ -167,14 +182,16 @@ def strike(
     if governed.disabled:
         return governed, governed.disabled
     window_s = settings.oom_window_seconds
-    strikes = governed.strikes.struck(now=now, window_s=window_s,
-                                      burst_s=settings.oom_burst_seconds)
+    strikes = governed.strikes.struck(
+        now=now, window_s=window_s, burst_s=settings.oom_burst_seconds
+    )
     count = strikes.count(now=now, window_s=window_s)
     text = f"out of memory, {count} of {settings.oom_limit} times in {window_s / 60:g} minutes"
     if count >= settings.oom_limit:
         text += ": disabled until somebody enables it"
-        return replace(governed, strikes=strikes, suspension=None, healthy_s=0.0,
-                       disabled=text), text
+        return replace(
+            governed, strikes=strikes, suspension=None, healthy_s=0.0, disabled=text
+        ), text
     until, was = now + settings.oom_suspend_seconds, governed.suspension
     if was is None:
         after = Suspension(SkipReason.OUT_OF_MEMORY, text, now, until, counted_at=now)

@@ -83,8 +83,16 @@ class ModelWorker:
     """
 
     def __init__(
-        self, spec: ModelSpec, host: HostSpec, *, page: Page, index: int, load: int,
-        report: Report, ended: Callable[[], None], open_adapter: OpenAdapter,
+        self,
+        spec: ModelSpec,
+        host: HostSpec,
+        *,
+        page: Page,
+        index: int,
+        load: int,
+        report: Report,
+        ended: Callable[[], None],
+        open_adapter: OpenAdapter,
     ) -> None:
         self.spec, self.index = spec, index
         self._host, self._page, self._report, self._ended = host, page, report, ended
@@ -197,7 +205,9 @@ class ModelWorker:
             probe = probe_frames(adapter.input.height, adapter.input.width, seed=PROBE_SEED)
             warmup_s = prove_ready(adapter, probe)
             self._move(
-                ModelStatus.READY, "proved by an inference", load_ms=load_ms,
+                ModelStatus.READY,
+                "proved by an inference",
+                load_ms=load_ms,
                 warmup_ms=warmup_s * 1000,
             )
         except SaccadeError as error:
@@ -292,18 +302,27 @@ class ModelWorker:
         connection.admitted = submit.admitted
         if self._status is not ModelStatus.READY:
             self._refuse(
-                connection, submit, "model_not_ready", f"model {self.spec.name} is {self._status}",
+                connection,
+                submit,
+                "model_not_ready",
+                f"model {self.spec.name} is {self._status}",
                 self._reason,
             )
         elif connection.view is None:
             self._refuse(
-                connection, submit, "model_not_ready", f"model {self.spec.name} was loaded anew",
+                connection,
+                submit,
+                "model_not_ready",
+                f"model {self.spec.name} was loaded anew",
                 "lend the ring again, then the frame",
             )
         elif not self._queue.put(connection.sock.fileno(), Request(connection, submit)):
             self._refuse(
-                connection, submit, "overloaded",
-                f"{self._queue.limit} requests wait already", "come back later",
+                connection,
+                submit,
+                "overloaded",
+                f"{self._queue.limit} requests wait already",
+                "come back later",
             )
         self._page.set(self._base + ModelWord.QUEUED, len(self._queue))
 
@@ -311,8 +330,11 @@ class ModelWorker:
         """Return every loan that waits: nobody will run it."""
         for request in self._queue.take(len(self._queue)):
             self._refuse(
-                request.connection, request.submit, "model_not_ready",
-                f"model {self.spec.name} is no longer served", fix,
+                request.connection,
+                request.submit,
+                "model_not_ready",
+                f"model {self.spec.name} is no longer served",
+                fix,
             )
         self._page.set(self._base + ModelWord.QUEUED, 0)
 
@@ -356,8 +378,11 @@ class ModelWorker:
             return True
         waited_ms = (time.monotonic() - request.at) * 1000
         self._refuse(
-            request.connection, request.submit, "stale",
-            f"the frame waited {waited_ms:.0f} ms for the model", "lower camera.process_fps",
+            request.connection,
+            request.submit,
+            "stale",
+            f"the frame waited {waited_ms:.0f} ms for the model",
+            "lower camera.process_fps",
         )
         return False
 
@@ -366,9 +391,7 @@ class ModelWorker:
         assert self._adapter is not None
         spec = self._adapter.input
         try:
-            views = [
-                _view(r).input(r.submit.slot, spec.height, spec.width) for r in requests
-            ]
+            views = [_view(r).input(r.submit.slot, spec.height, spec.width) for r in requests]
             frames = views[0][None] if len(views) == 1 else np.stack(views)
             answers = self._adapter.infer(frames)
             if len(answers) != len(requests):
@@ -386,8 +409,13 @@ class ModelWorker:
             )
             if isinstance(error, SaccadeError):
                 return [error.info()]
-            return [ErrorInfo("infer_failed", f"the model raised {type(error).__name__}",
-                              "see the host's log; other frames go on")]
+            return [
+                ErrorInfo(
+                    "infer_failed",
+                    f"the model raised {type(error).__name__}",
+                    "see the host's log; other frames go on",
+                )
+            ]
         return answers
 
     def _reply(
@@ -427,8 +455,10 @@ class ModelWorker:
         try:
             wire.send(connection.sock, wire.encode(message))
         except OSError as error:
-            log.warning("a client does not read, or is gone",
-                        extra={"client": connection.client, "errno": error.errno})
+            log.warning(
+                "a client does not read, or is gone",
+                extra={"client": connection.client, "errno": error.errno},
+            )
             self._part(connection)
             return False
         return True
@@ -463,27 +493,46 @@ class ModelWorker:
             )
         spec = adapter.input
         return wire.ModelInfo(
-            self.spec.name, self._status, self._reason, spec.width, spec.height, spec.color,
-            spec.pad, spec.pad_value, self._policy.max_batch, tuple(adapter.labels),
-            self.spec.demo, self._load,
+            self.spec.name,
+            self._status,
+            self._reason,
+            spec.width,
+            spec.height,
+            spec.color,
+            spec.pad,
+            spec.pad_value,
+            self._policy.max_batch,
+            tuple(adapter.labels),
+            self.spec.demo,
+            self._load,
         )
 
     def _move(
-        self, status: ModelStatus, reason: str, *, load_ms: float | None = None,
-        warmup_ms: float | None = None, error: ErrorInfo | None = None,
+        self,
+        status: ModelStatus,
+        reason: str,
+        *,
+        load_ms: float | None = None,
+        warmup_ms: float | None = None,
+        error: ErrorInfo | None = None,
     ) -> None:
         """Tell the supervisor and every client what became of the model."""
         self._status, self._reason = status, reason
         adapter = self._adapter
         self._report(
             wire.ModelFact(
-                name=self.spec.name, status=status, reason=reason, index=self.index,
+                name=self.spec.name,
+                status=status,
+                reason=reason,
+                index=self.index,
                 device=self._host.providers[0] if adapter else "",
                 family=adapter.family if adapter else "",
                 width=adapter.input.width if adapter else 0,
                 height=adapter.input.height if adapter else 0,
                 labels=len(adapter.labels) if adapter else 0,
-                load_ms=load_ms, warmup_ms=warmup_ms, error=error,
+                load_ms=load_ms,
+                warmup_ms=warmup_ms,
+                error=error,
             )
         )
         info = self._info()

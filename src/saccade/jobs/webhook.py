@@ -39,16 +39,19 @@ def post(client: httpx.Client, hook: WebhookSpec, delivery: Delivery, *, at_wall
     """
     body = delivery.payload.encode()
     message_id = f"evt_{delivery.id}"
-    headers = {"content-type": "application/json", "user-agent": "saccade",
-               "webhook-id": message_id, "webhook-timestamp": str(int(at_wall))}
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "saccade",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at_wall)),
+    }
     try:
         if hook.secret:
-            headers["webhook-signature"] = signature(
-                hook.secret, message_id, int(at_wall), body
-            )
+            headers["webhook-signature"] = signature(hook.secret, message_id, int(at_wall), body)
         # The answer's body is not read: it has no meaning, and it could be endless.
-        with client.stream("POST", hook.url, content=body, headers=headers,
-                           timeout=hook.timeout_seconds) as answer:
+        with client.stream(
+            "POST", hook.url, content=body, headers=headers, timeout=hook.timeout_seconds
+        ) as answer:
             pass
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Attempt(Outcome.RETRY, type(error).__name__)  # its text may hold the URL's secret

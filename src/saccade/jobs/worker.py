@@ -55,8 +55,9 @@ class Worker:
     def run(self) -> None:
         """Deliver until the supervisor says stop or is gone."""
         senders = [
-            threading.Thread(target=self._serve, args=(hook,), name=f"sink {hook.name}",
-                             daemon=True)
+            threading.Thread(
+                target=self._serve, args=(hook,), name=f"sink {hook.name}", daemon=True
+            )
             for hook in self._desired.webhooks
         ]
         for sender in senders:
@@ -87,8 +88,9 @@ class Worker:
         with httpx.Client(follow_redirects=False, trust_env=False) as client:
             while not self._stop.is_set():
                 try:
-                    owed = outbox.claim(now_wall=time.time(), limit=BATCH, lease_s=lease_s,
-                                        sink=hook.name)
+                    owed = outbox.claim(
+                        now_wall=time.time(), limit=BATCH, lease_s=lease_s, sink=hook.name
+                    )
                 except Exception:  # the database may be away for a while
                     log.exception("the outbox cannot be read", extra={"sink": hook.name})
                     owed = []
@@ -96,8 +98,10 @@ class Worker:
                     try:
                         self._deliver(client, outbox, hook, delivery)
                     except Exception:  # its lease ends, and then it is tried again
-                        log.exception("a delivery's end could not be kept",
-                                      extra={"sink": hook.name, "delivery": delivery.id})
+                        log.exception(
+                            "a delivery's end could not be kept",
+                            extra={"sink": hook.name, "delivery": delivery.id},
+                        )
                 if not owed:
                     self._stop.wait(IDLE_S)
 
@@ -105,8 +109,9 @@ class Worker:
         self, client: httpx.Client, outbox: Outbox, hook: WebhookSpec, delivery: Delivery
     ) -> None:
         if self._stop.is_set():  # claimed and not tried: whoever comes next need not wait for it
-            outbox.failed(delivery, "the worker stopped before it was tried",
-                          retry_at_wall=time.time())
+            outbox.failed(
+                delivery, "the worker stopped before it was tried", retry_at_wall=time.time()
+            )
             return
         attempt = post(client, hook, delivery, at_wall=time.time())
         fields = {"sink": hook.name, "delivery": delivery.id, "kind": event_kind(delivery)}
@@ -118,12 +123,18 @@ class Worker:
             self._count(WorkerWord.DEAD)
             log.error("a delivery is given up", extra={**fields, "why": attempt.error})
         else:
-            wait_s = backoff_s(delivery.attempts, base_s=RETRY_FIRST_S, cap_s=RETRY_LONGEST_S,
-                               jitter=random.random())  # noqa: S311 - jitter, not a secret
+            wait_s = backoff_s(
+                delivery.attempts,
+                base_s=RETRY_FIRST_S,
+                cap_s=RETRY_LONGEST_S,
+                jitter=random.random(),
+            )  # noqa: S311 - jitter, not a secret
             outbox.failed(delivery, attempt.error, retry_at_wall=time.time() + wait_s)
             self._count(WorkerWord.FAILED)
-            log.warning("a delivery failed", extra={**fields, "why": attempt.error,
-                                                    "attempts": delivery.attempts})
+            log.warning(
+                "a delivery failed",
+                extra={**fields, "why": attempt.error, "attempts": delivery.attempts},
+            )
 
     def _count(self, word: WorkerWord) -> None:
         with self._lock:

@@ -8,9 +8,12 @@ import time
 from typing import Final
 
 #: Attributes every record has; what else is on it was passed as `extra` and is a field.
-_PLAIN: Final = frozenset(
-    logging.LogRecord("", 0, "", 0, "", (), None).__dict__
-) | {"message", "asctime", "taskName", "color_message"}
+_PLAIN: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class FieldFormatter(logging.Formatter):
