@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import socket
@@ -264,6 +265,7 @@ def descriptors() -> int:
 
     Files do not count: ONNX Runtime has some of its own that come and go.
     """
+    gc.collect()  # what earlier tests have left would go at any moment
     count = 0
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
