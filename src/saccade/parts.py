@@ -28,7 +28,7 @@ from saccade.telemetry.board import (
     book_dead_camera,
     model_base,
 )
-from saccade.types import HostName
+from saccade.types import CameraState, HostName
 
 #: How long a process may take from its start to its first heartbeat, seconds: imports and the cold
 #: disk of a small machine that starts ten of them at once.
@@ -147,6 +147,20 @@ class Part:
         self._late_ticks = self._late_ticks + 1 if is_late else 0
         patience_s = max(hang_s, START_S) if self.state is PartState.STARTING else hang_s
         return self._silent_ticks * tick_s > patience_s or self._late_ticks >= 2
+
+    def camera_report(
+        self, state: CameraState, reason: str, since_wall: float
+    ) -> wire.CameraStatus:
+        """Return what the state that is pushed says of its camera."""
+        assert self.camera is not None
+        return wire.CameraStatus(
+            id=self.camera.id,
+            state=state,
+            reason=reason,
+            since_wall=since_wall,
+            spec=self.camera,
+            page=self.page,
+        )
 
     def report(self) -> wire.ProcessState:
         """Return what the state that is pushed says of it."""

@@ -15,10 +15,9 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -30,10 +29,11 @@ from saccade.engine.owner import ModelsOwner
 from saccade.engine.restarts import RestartPolicy
 from saccade.errors import SaccadeError
 from saccade.listeners import bind_http, url
+from saccade.news import News
 from saccade.parts import Part, PartState
 from saccade.spawn import PROGRAM, Boot, read_memfd, start_child
 from saccade.telemetry.board import PAGES, Board
-from saccade.types import CameraId, CameraState, HostName, ModelName
+from saccade.types import CameraId, CameraState, HostName
 
 #: Seconds between two looks at the heartbeats.
 TICK_S: Final = 0.5
@@ -41,8 +41,6 @@ TICK_S: Final = 0.5
 GOOD_AFTER_S: Final = 30.0
 #: Words of one child that are heard in one turn: one that never stops talking keeps nobody waiting.
 WORDS_AT_ONCE: Final = 64
-#: Facts kept for the router while it is away; the oldest go first, and that is told too.
-NEWS_MOST: Final = 10_000
 
 
 class Supervisor:
@@ -64,8 +62,7 @@ class Supervisor:
         self._listeners: dict[str, socket.socket] = {}
         self._cameras: dict[CameraId, tuple[CameraState, str, float]] = {}
         self._models = ModelsOwner(desired.models, tell=self._happened)
-        self._news: deque[wire.Happened] = deque()  # for the router, oldest first
-        self._news_lost = 0
+        self._news = News()
         self._version, self._dirty = 0, True
         self._stopping_at: float | None = None
         self._next_tick = 0.0
@@ -400,45 +397,14 @@ class Supervisor:
     def _order(self, part: Part, order: wire.ToChild) -> bool:
         return part.outgoing is not None and part.outgoing.say(order)
 
-    def _happened(
-        self,
-        kind: str,
-        severity: str,
-        message: str,
-        *,
-        camera: CameraId | None = None,
-        model: ModelName | None = None,
-        data: dict[str, str | int | float | None] | None = None,
-    ) -> None:
-        if len(self._news) >= NEWS_MOST:
-            self._news.popleft()
-            self._news_lost += 1
-        self._news.append(
-            wire.Happened(
-                kind=kind,
-                severity=severity,
-                message=message,
-                camera=camera,
-                model=model,
-                data=data or {},
-            )
-        )
+    def _happened(self, *fact: str, **about: Any) -> None:
+        self._news.add(*fact, **about)
         self._dirty = True
 
     def _tell_router(self) -> None:
         outgoing = self._outgoing_of("router")
-        if outgoing is not None and outgoing.is_idle and self._news_lost:
-            outgoing.say(
-                wire.Happened(
-                    kind="events_lost",
-                    severity="error",
-                    data={"lost": self._news_lost},
-                    message=f"{self._news_lost} events were lost while the router was away",
-                )
-            )
-            self._news_lost = 0
-        while self._news and outgoing is not None and outgoing.is_idle:
-            outgoing.say(self._news.popleft())
+        if outgoing is not None:
+            self._news.tell(outgoing)
 
     def _outgoing_of(self, name: str) -> Outgoing | None:
         part = self._parts.get(name)
@@ -454,16 +420,9 @@ class Supervisor:
             processes=tuple(p.report() for p in self._parts.values()),
             models=self._models.report(),
             cameras=tuple(
-                wire.CameraStatus(
-                    id=p.camera.id,
-                    state=s[0],
-                    reason=s[1],
-                    since_wall=s[2],
-                    spec=p.camera,
-                    page=p.page,
-                )
+                p.camera_report(*said)
                 for p in self._parts.values()
-                if p.camera is not None and (s := self._cameras.get(p.camera.id)) is not None
+                if p.camera is not None and (said := self._cameras.get(p.camera.id)) is not None
             ),
         )
         self._dirty = not outgoing.say(state)

@@ -13,18 +13,18 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import msgspec
-import numpy as np
 
 from saccade.desired import HostSpec, ModelSpec
 from saccade.engine import wire
 from saccade.engine.batching import BatchPolicy, FairQueue
 from saccade.engine.readiness import PROBE_SEED, probe_frames, prove_ready
+from saccade.engine.record import ModelRecord
+from saccade.engine.requests import Connection, Request, infer_each
 from saccade.engine.ring import RingView
-from saccade.errors import ErrorInfo, InferFailed, SaccadeError
+from saccade.errors import ErrorInfo, SaccadeError
 from saccade.models.adapter import ModelAdapter
 from saccade.telemetry.board import ModelWord, Page, model_base
 from saccade.types import ModelStatus
@@ -32,40 +32,11 @@ from saccade.vision.detections import Detections
 
 log = logging.getLogger(__name__)
 
-#: Latencies kept for the percentiles.
-LATENCIES = 512
-#: Batches between two updates of the percentiles.
-PERCENTILE_EVERY = 16
-
 #: Messages of one client that are read in one turn, so that none can keep the thread for itself.
 MESSAGES_AT_ONCE = 64
 
 OpenAdapter = Callable[..., ModelAdapter]
 Report = Callable[[wire.ModelFact | wire.Good], object]
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """One client of this model."""
-
-    client: str
-    sock: socket.socket
-    view: RingView | None = None
-    admitted: int = 0  # requests under way there, without those we have answered since it said so
-
-    @property
-    def is_open(self) -> bool:
-        """Say whether it has not ended."""
-        return self.sock.fileno() >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One slot on loan to us."""
-
-    connection: Connection
-    submit: wire.Submit
-    at: float = field(default_factory=time.monotonic)
 
 
 class ModelWorker:
@@ -106,7 +77,7 @@ class ModelWorker:
         self._queue: FairQueue[Request] = FairQueue(host.queue_limit)
         self._policy = BatchPolicy(spec.max_batch, host.batch_wait_ms / 1000)
         self._last_size = 1
-        self._latencies: deque[int] = deque(maxlen=LATENCIES)
+        self._record = ModelRecord(page, index)
         self._stop = threading.Event()
         self._is_over = False
         self._poll = select.epoll()
@@ -176,7 +147,7 @@ class ModelWorker:
                 self._serve()
         except Exception:  # an adapter may raise anything; its clients are told
             log.exception("the model's thread failed", extra={"model": self.spec.name})
-            self._busy(False)
+            self._record.end()
             if self._adapter is not None:
                 self._adapter.unload()
             error = ErrorInfo("internal", "the model's thread failed", "see the host's log")
@@ -189,7 +160,7 @@ class ModelWorker:
         """Load and prove the model; say whether it is ready."""
         started_at = time.monotonic()
         self._move(ModelStatus.LOADING, "asked to load")
-        self._busy(True)
+        self._record.begin(self._host.hang_seconds)
         try:
             adapter = self._open_adapter(
                 self.spec, providers=self._host.providers, threads=self._host.threads
@@ -216,7 +187,7 @@ class ModelWorker:
             self._move(ModelStatus.ERROR, error.what, error=error.info())
             return False
         finally:
-            self._busy(False)
+            self._record.end()
         return True
 
     def _serve(self) -> None:
@@ -361,14 +332,20 @@ class ModelWorker:
         if not requests:
             return
         began_at = time.monotonic_ns()
-        self._busy(True)
-        outcomes = self._infer(requests)
-        self._busy(False)
+        self._record.begin(self._host.hang_seconds)
+        outcomes = self._look(requests)
+        self._record.end()
         took_ns = time.monotonic_ns() - began_at
         for request, outcome in zip(requests, outcomes, strict=True):
             self._reply(request, outcome, took_ns, len(requests))
         self._last_size = len(requests)
-        self._book(requests, took_ns)
+        self._page.set(self._base + ModelWord.QUEUED, len(self._queue))
+        if self._record.batch(took_ns, (r.at for r in requests)) == 1:
+            self._report(wire.Good())
+
+    def _look(self, requests: list[Request]) -> list[Detections | ErrorInfo]:
+        assert self._adapter is not None
+        return infer_each(self._adapter, requests)
 
     def _is_wanted(self, request: Request) -> bool:
         if not request.connection.is_open:
@@ -385,38 +362,6 @@ class ModelWorker:
             "lower camera.process_fps",
         )
         return False
-
-    def _infer(self, requests: Sequence[Request]) -> Sequence[Detections | ErrorInfo]:
-        """Run one batch; when it fails, run each alone so that only the culprit fails."""
-        assert self._adapter is not None
-        spec = self._adapter.input
-        try:
-            views = [_view(r).input(r.submit.slot, spec.height, spec.width) for r in requests]
-            frames = views[0][None] if len(views) == 1 else np.stack(views)
-            answers = self._adapter.infer(frames)
-            if len(answers) != len(requests):
-                raise InferFailed(
-                    f"{len(answers)} answers to {len(requests)} frames",
-                    fix="the adapter must return one answer per frame",
-                )
-        except Exception as error:
-            if len(requests) > 1:
-                return [outcome for r in requests for outcome in self._infer([r])]
-            log.warning(
-                "a frame failed",
-                extra={"model": self.spec.name, "client": requests[0].connection.client},
-                exc_info=not isinstance(error, SaccadeError),
-            )
-            if isinstance(error, SaccadeError):
-                return [error.info()]
-            return [
-                ErrorInfo(
-                    "infer_failed",
-                    f"the model raised {type(error).__name__}",
-                    "see the host's log; other frames go on",
-                )
-            ]
-        return answers
 
     def _reply(
         self, request: Request, outcome: Detections | ErrorInfo, took_ns: int, batch: int
@@ -463,27 +408,7 @@ class ModelWorker:
             return False
         return True
 
-    def _book(self, requests: Sequence[Request], took_ns: int) -> None:
-        page, base = self._page, self._base
-        page.add(base + ModelWord.BATCHES)
-        page.add(base + ModelWord.BUSY_NS, took_ns)
-        page.set(base + ModelWord.LAST_NS, took_ns)
-        page.set(base + ModelWord.QUEUED, len(self._queue))
-        now = time.monotonic()
-        self._latencies.extend(int((now - r.at) * 1e9) for r in requests)
-        if page.get(base + ModelWord.BATCHES) % PERCENTILE_EVERY == 1:
-            p50, p95, p99 = np.percentile(np.asarray(self._latencies), (50, 95, 99))
-            page.set(base + ModelWord.P50_NS, int(p50))
-            page.set(base + ModelWord.P95_NS, int(p95))
-            page.set(base + ModelWord.P99_NS, int(p99))
-        if page.get(base + ModelWord.BATCHES) == 1:
-            self._report(wire.Good())
-
     # ------------------------------------------------------------ facts
-
-    def _busy(self, is_busy: bool) -> None:
-        until = time.monotonic_ns() + int(self._host.hang_seconds * 1e9) if is_busy else 0
-        self._page.set(self._base + ModelWord.BUSY_UNTIL_NS, until)
 
     def _info(self) -> wire.ModelInfo:
         adapter = self._adapter
@@ -538,9 +463,3 @@ class ModelWorker:
         info = self._info()
         for connection in list(self._connections.values()):
             self._send(connection, info)
-
-
-def _view(request: Request) -> RingView:
-    if request.connection.view is None:
-        raise InferFailed("a slot without a ring", fix="the client must lend its ring first")
-    return request.connection.view
