@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 import saccade.config.problems  # it adds an error of its own
 from saccade.engine.lifecycle import TRANSITIONS
 from saccade.errors import SaccadeError
-from saccade.server.routes import detect, health, keys, live, things
+from saccade.server.routes import detect, health, keys, live, things, v2
 from saccade.types import CameraState, DropReason, ModelStatus
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     detect.router,
     live.router,
     keys.router,
+    v2.router,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 from typing import Any
@@ -104,8 +105,9 @@ BAD: dict[str, tuple[Any, bytes, str]] = {
     "a negative dimension": (image(shape=[-1, 1, 1, 3], data=[1]), b"", ">= 1"),
     "a dimension of zero": (image(shape=[0, 1, 1, 3], data=[]), b"", ">= 1"),
     "a dimension with a point": (image(shape=[1.5], data=[1]), b"", "int"),
-    "a shape of 2 to the 64": (image(shape=[2**32, 2**32], data=[1]), b"", "at most 1000"),
-    "a shape beyond 64 bits": (image(shape=[10**30], data=[1]), b"", "out of range"),
+    "a shape of 2 to the 248": (image(shape=[2**31 - 1] * 8, data=[1]), b"", "at most 1000"),
+    "a dimension of 2 to the 31": (image(shape=[2**31], data=[1]), b"", "2147483647"),
+    "a dimension of 30 digits": (image(shape=[10**30], data=[1]), b"", "2147483647"),
     "too few numbers": (image(data=[1, 2], **PIXEL), b"", "2 came"),
     "too many numbers": (image(data=[1, 2, 3, 4], **PIXEL), b"", "4 came"),
     "no numbers": (image(data=[[]], **PIXEL), b"", "0 came"),
@@ -215,10 +217,8 @@ def test_nothing_but_our_own_error_comes_out_of_a_made_up_request(
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.none() | st.integers(0, 210).map(str))
 def test_nothing_but_our_own_error_comes_out_of_any_bytes(body: bytes, length: str | None) -> None:
-    try:
+    with contextlib.suppress(BadInput):
         parse_request(body, length, limits=LIMITS)
-    except SaccadeError as error:
-        assert error.status in {413, 422}
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,10 +236,8 @@ def test_one_changed_byte_of_a_good_request_never_brings_something_else(data: An
 
 @given(st.binary(max_size=60), st.sampled_from(["gzip", "deflate", "GZIP", "br", "", "identity"]))
 def test_nothing_but_our_own_error_comes_out_of_a_compressed_body(body: bytes, kind: str) -> None:
-    try:
+    with contextlib.suppress(BadInput):
         assert len(decompress(body, kind, 50)) <= max(50, len(body))
-    except SaccadeError as error:
-        assert error.status in {413, 422}
 
 
 # ---------------------------------------------------------------- out

@@ -53,9 +53,30 @@ def test_probes_need_no_key(guarded: Tree) -> None:
     with without_key(guarded) as client:
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 200
+        assert client.get("/v2/health/live").status_code == 200
+        assert client.get("/v2/health/ready").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/state", "/metrics", "/stream/one", "/docs", "/api/keys"])
+def test_a_client_of_the_open_inference_protocol_reads_why_it_needs_one(guarded: Tree) -> None:
+    with without_key(guarded) as client:
+        answer = client.post("/v2/models/kiosk/infer", content=b"{}")
+        assert answer.status_code == 401
+        assert "API key" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/state",
+        "/metrics",
+        "/stream/one",
+        "/docs",
+        "/api/keys",
+        "/v2",
+        "/v2/models/kiosk",
+        "/v2/models/kiosk/ready",
+    ],
+)
 def test_everything_else_needs_one(guarded: Tree, path: str) -> None:
     with without_key(guarded) as client:
         answer = client.get(path)

@@ -167,7 +167,7 @@ def images_of(request: Request) -> list[Image]:
     names = [one.name for one in request.inputs]
     if names != [IMAGE]:
         raise BadInput(
-            f"the request has {len(names)} inputs ({', '.join(names)[:60] or 'none'})",
+            f"the request has {len(names)} inputs ({', '.join(names[:4])[:60] or 'none'})",
             fix=f"send one, named {IMAGE}",
         )
     [image] = request.inputs

@@ -112,6 +112,9 @@ class Output:
 # ---------------------------------------------------------------- the JSON, as it is written
 
 
+_Dimension: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
 class _InputParameters(msgspec.Struct, forbid_unknown_fields=True):
     binary_data_size: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
@@ -129,7 +132,7 @@ class _Parameters(msgspec.Struct, forbid_unknown_fields=True):
 class _Input(msgspec.Struct):
     name: str
     datatype: str
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=1)]], msgspec.Meta(max_length=8)]
+    shape: Annotated[list[_Dimension], msgspec.Meta(max_length=8)]
     parameters: _InputParameters = msgspec.field(default_factory=_InputParameters)
     data: msgspec.Raw = msgspec.Raw()
 
