@@ -45,6 +45,11 @@ class News:
             )
         )
 
+    @property
+    def waiting(self) -> tuple[wire.Happened, ...]:
+        """Return what is not told yet, the oldest first."""
+        return tuple(self._waiting)
+
     def tell(self, outgoing: Outgoing) -> None:
         """Say as much as the router takes without waiting."""
         if outgoing.is_idle and self._lost:

@@ -117,7 +117,7 @@ class Part:
 
     def plan_restart(self, policy: RestartPolicy, now: float, reason: str) -> None:
         """Decide when it starts again, or that it does not."""
-        self.restarts, wait_s = self.restarts.died(policy)
+        self.restarts, wait_s = self.restarts.died(policy, lived_s=now - self.started_at)
         self.reason = self._restart_reason = reason
         if wait_s is None:
             self.state = PartState.ERROR

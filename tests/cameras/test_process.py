@@ -22,7 +22,7 @@ from saccade.cameras.process import CameraProcess
 from saccade.desired import CameraSpec
 from saccade.engine import wire
 from saccade.telemetry.board import CameraWord, FrameCounts, book_dead_camera
-from saccade.types import CameraId, CameraState, DropReason, ModelName, SourceKind
+from saccade.types import CameraId, CameraState, DropReason, ModelName, ModelStatus, SourceKind
 from saccade.vision.detections import Detections
 
 FRAMES = 12
@@ -158,7 +158,7 @@ class Scene:
         self.made.append(rig)
         if is_loaded:
             rig.order(wire.Load(model()))
-            rig.until_status(wire.ModelStatus.READY)
+            rig.until_status(ModelStatus.READY)
         return rig
 
     def camera(self, rig: Rig, camera: CameraSpec) -> Camera:

@@ -118,7 +118,7 @@ class Lender:
         if not self.client.is_connected:
             return []
         select.select([self.client.fileno()], [], [], timeout_s)
-        new = []
+        new: list[object] = []
         for arrival in self.client.on_readable():
             if isinstance(arrival, wire.Answer | wire.Refusal):
                 self.client.give_back(arrival.slot)

@@ -81,7 +81,9 @@ def heard(sock: socket.socket) -> bytes:
         except BlockingIOError:
             return None
 
-    return until(hear, why="the host says something or leaves")[0]
+    heard = until(hear, why="the host says something or leaves")
+    assert heard is not None
+    return heard[0]
 
 
 def test_a_client_that_never_reads_its_answers_is_dropped_and_others_are_served(

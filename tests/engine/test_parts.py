@@ -80,7 +80,7 @@ def test_more_cameras_than_there_is_room_for_are_refused_and_the_tree_is_planned
     supervisor = Supervisor(desired(*(camera(f"c{n}") for n in range(PAGES + 5))))
     supervisor._plan()
     assert len(supervisor._parts) == PAGES
-    refused = [news for news in supervisor._news if news.kind == "process_refused"]
+    refused = [news for news in supervisor._news.waiting if news.kind == "process_refused"]
     assert len(refused) == PAGES + 5 - len(supervisor._cameras)
     assert set(supervisor._cameras) == {p.camera.id for p in supervisor._parts.values() if p.camera}
 

@@ -134,7 +134,7 @@ def test_a_job_on_another_device_pauses_nobody() -> None:
     assert box.step().verdict is Verdict.RUN
 
 
-@pytest.mark.parametrize("status", set(ModelStatus) - {ModelStatus.READY, ModelStatus.SUSPENDED})
+@pytest.mark.parametrize("status", sorted(set(ModelStatus) - {ModelStatus.READY, ModelStatus.SUSPENDED}))
 def test_a_model_that_is_not_loaded_and_proved_gets_no_permit_and_no_skip(
     status: ModelStatus,
 ) -> None:

@@ -12,7 +12,7 @@ from saccade.desired import ModelSpec
 from saccade.engine import wire
 from saccade.engine.lifecycle import TRANSITIONS, IllegalTransition, Lifecycle, path
 from saccade.engine.owner import ModelsOwner
-from saccade.engine.restarts import RestartPolicy, Restarts
+from saccade.engine.restarts import SHORT_LIFE_S, RestartPolicy, Restarts
 from saccade.errors import ErrorInfo
 from saccade.types import HostName, ModelKind, ModelName, ModelStatus
 
@@ -146,3 +146,20 @@ def test_a_process_is_given_up_only_after_a_whole_budget_of_bad_starts_in_a_row(
         else:
             assert wait_s is not None
             assert 0.1 <= wait_s <= 2.0
+
+
+def test_a_process_that_dies_again_and_again_after_a_first_good_answer_waits_longer_each_time() -> (
+    None
+):
+    record, waits = Restarts(), []
+    for _ in range(6):
+        record, wait_s = record.good().died(POLICY, lived_s=SHORT_LIFE_S / 2)
+        waits.append(wait_s)
+    assert waits[0] == 0.0
+    assert None not in waits  # it is no strike
+    later = [wait_s for wait_s in waits[1:] if wait_s is not None]
+    assert later == sorted(later)
+    assert later[0] > 0
+    assert max(later) <= POLICY.maximum_s
+    record, wait_s = record.good().died(POLICY, lived_s=SHORT_LIFE_S * 2)
+    assert wait_s == 0.0

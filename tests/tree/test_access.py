@@ -157,9 +157,11 @@ def test_a_secret_is_nowhere_but_in_the_answer_that_made_it(guarded: Tree) -> No
 
 
 def test_websockets_need_a_key_too(guarded: Tree) -> None:
-    with pytest.raises((InvalidStatus, ConnectionClosed)):
-        with connect(f"ws://127.0.0.1:{guarded.port}/ws") as socket:
-            socket.recv(timeout=5)
+    with (
+        pytest.raises((InvalidStatus, ConnectionClosed)),
+        connect(f"ws://127.0.0.1:{guarded.port}/ws") as socket,
+    ):
+        socket.recv(timeout=5)
     headers = {"x-api-key": guarded.client.headers["x-api-key"]}
     with connect(f"ws://127.0.0.1:{guarded.port}/ws", additional_headers=headers) as socket:
         assert json.loads(socket.recv(timeout=5))["type"] == "state_update"

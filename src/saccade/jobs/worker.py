@@ -127,8 +127,8 @@ class Worker:
                 delivery.attempts,
                 base_s=RETRY_FIRST_S,
                 cap_s=RETRY_LONGEST_S,
-                jitter=random.random(),
-            )  # noqa: S311 - jitter, not a secret
+                jitter=random.random(),  # noqa: S311 - jitter, not a secret
+            )
             outbox.failed(delivery, attempt.error, retry_at_wall=time.time() + wait_s)
             self._count(WorkerWord.FAILED)
             log.warning(

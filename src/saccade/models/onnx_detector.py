@@ -108,6 +108,7 @@ class OnnxDetector:
                 f"{self._path.name} was replaced by another model since it was opened",
                 fix="add the new file as a model of its own",
             )
+        ort.disable_telemetry_events()  # nothing of what runs here is anybody else's business
         try:
             fold_input(model, self._info, self.max_batch)
             data = model.SerializeToString()

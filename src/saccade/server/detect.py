@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from saccade.desired import Desired
 from saccade.engine import wire
 from saccade.engine.client import HostClient, Lost
+from saccade.engine.ring import Ring
 from saccade.errors import (
     DeadlineExceeded,
     HostLost,
@@ -90,14 +91,15 @@ class ModelDoor:
         self, bgr: NDArray[np.uint8], *, deadline_at: float, admitted: int
     ) -> tuple[Detections, tuple[str, ...]]:
         """Return what the model sees on (height, width, 3) BGR, in its pixels, and the labels."""
-        await self._until_ready(deadline_at)
-        slot = await self._take_slot(deadline_at)
-        info, ring = self._client.info, self._client.ring
+        ring, slot = await self._take_slot(deadline_at)
+        # From here to the submit nothing is awaited: the ring and the model stay what they are.
+        info, spec = self._client.info, self._client.input
         assert info is not None
-        assert ring is not None
-        spec = self._client.input
-        # Some hundred microseconds; in a thread it would hold a slot of a ring that may go.
-        letterbox = bgr_into_input(bgr, spec, ring.input(slot, spec.height, spec.width))
+        try:
+            letterbox = bgr_into_input(bgr, spec, ring.input(slot, spec.height, spec.width))
+        except BaseException:
+            self._free(slot)
+            raise
         self._seq += 1
         reply: asyncio.Future[wire.Answer | wire.Refusal]
         reply = asyncio.get_running_loop().create_future()
@@ -150,14 +152,14 @@ class ModelDoor:
             ) from None
         await self._until_ready(deadline_at)
 
-    async def _take_slot(self, deadline_at: float) -> int:
+    async def _take_slot(self, deadline_at: float) -> tuple[Ring, int]:
+        """Return a slot of the ring that the model reads now, waiting for both."""
         while True:
+            await self._until_ready(deadline_at)
             ring = self._client.ring
-            if ring is None:
-                raise HostLost("the host ended", fix="it restarts by itself; try again")
-            slot = ring.take()
-            if slot is not None:
-                return slot
+            slot = ring.take() if ring is not None else None
+            if ring is not None and slot is not None:
+                return ring, slot
             self._slot_free.clear()
             try:
                 await asyncio.wait_for(self._slot_free.wait(), deadline_at - time.monotonic())
@@ -232,6 +234,7 @@ class DetectService:
         self._doors: dict[tuple[HostName, ModelName], ModelDoor] = {}
         self._admitted = 0
         self._took_s = 0.05  # of one image, smoothed: for Retry-After
+        tree.on_change.append(self._close_doors_of_the_gone)
 
     async def detect(
         self, data: bytes, *, model: str | None, confidence: float
@@ -284,6 +287,11 @@ class DetectService:
             finally:
                 for look in looks:  # one failed: nobody waits for the others
                     look.cancel()
+
+    def _close_doors_of_the_gone(self) -> None:
+        there = {(model.host, model.name) for model in self._tree.state.models}
+        for key in [key for key in self._doors if key not in there]:
+            self._doors.pop(key).close()
 
     @contextlib.contextmanager
     def _admit(self, count: int) -> Iterator[None]:

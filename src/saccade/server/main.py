@@ -203,6 +203,7 @@ async def _beat(context: Context, server: Uvicorn) -> None:
     told = False
     while True:
         context.page.add(Word.HEARTBEAT)
+        context.tree.flush()
         if server.started and not told:
             told = True
             context.tree.tell(wire.Good())

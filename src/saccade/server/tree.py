@@ -15,6 +15,7 @@ from typing import Final
 from saccade import __version__
 from saccade.desired import Desired
 from saccade.engine import wire
+from saccade.engine.outgoing import Outgoing
 from saccade.server import shapes
 from saccade.telemetry.board import (
     Board,
@@ -66,7 +67,7 @@ class TreeView:
     def __init__(self, desired: Desired, *, control: socket.socket, board: Board) -> None:
         self.desired = desired
         self.board = board
-        self._control = control
+        self._control, self._outgoing = control, Outgoing(control)
         self.state = wire.TreeState(version=0, processes=(), models=(), cameras=())
         self._rates: dict[tuple[str, str], Rate] = {}
         self._objects: dict[str, dict[str, int]] = {}
@@ -79,10 +80,11 @@ class TreeView:
 
     def tell(self, word: wire.Good | wire.Wanted | wire.Need) -> None:
         """Say something to the supervisor."""
-        try:
-            wire.send(self._control, wire.encode(word))
-        except OSError:
-            log.exception("the supervisor did not take a word")
+        self._outgoing.say(word)
+
+    def flush(self) -> None:
+        """Send what the supervisor did not take before; called with each heartbeat."""
+        self._outgoing.flush()
 
     def _hear(self) -> None:
         while True:
