@@ -62,6 +62,7 @@ def of(kind: object) -> st.SearchStrategy[object]:
     assert isinstance(kind, type)
     if issubclass(kind, StrEnum):
         return st.sampled_from(list(kind))
+    assert issubclass(kind, msgspec.Struct)
     fields = msgspec.structs.fields(kind)
     return st.builds(kind, **{f.name: of(f.type) for f in fields if f.required})
 
