@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from tests.rules.governor_box import GPU_HOST, VLM, Box, camera, vlm
 
 from saccade.engine import governor
 from saccade.engine.gates import (
@@ -25,7 +26,6 @@ from saccade.engine.governor import GovernorState, Verdict
 from saccade.engine.limits import GovernorSettings, ModelLimits
 from saccade.errors import SettingsInvalid
 from saccade.types import ModelName, ModelStatus
-from tests.rules.governor_box import GPU_HOST, VLM, Box, camera, vlm
 
 SETTINGS = GovernorSettings()
 
@@ -299,6 +299,38 @@ def test_growth_ends_at_its_bound_and_a_longer_cooldown_stays_as_it_is() -> None
         assert last_s == longest_s
 
 
+def test_growth_that_changed_nothing_is_not_there_to_be_forgiven() -> None:
+    box = Box()
+    for _ in range(12):
+        box.vram_mb = 0.0
+        box.tick()
+        box.vram_mb = 8000.0
+        assert box.seconds_until_ready() <= 900.0
+    box.ticks(1800)
+    box.vram_mb = 0.0
+    box.tick()
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready() == 480.0
+
+
+def test_what_its_own_inference_borrows_does_not_suspend_a_model() -> None:
+    box = Box(vram_mb=500.0, limits=[vlm("vlm"), vlm("sam")])
+    facts = (ModelFacts(VLM, ModelStatus.READY, 1, borrowed_mb=3000.0),
+             ModelFacts(ModelName("sam"), ModelStatus.READY, 1))
+    box.step(replace(box.sample(), models=facts))
+    assert box.last[VLM].verdict is Verdict.RUN
+    assert box.last[ModelName("sam")].verdict is Verdict.SUSPEND  # to others it is not free
+
+
+def test_a_suspension_that_ends_while_the_model_is_not_loaded_delays_no_other() -> None:
+    box = Box(limits=[vlm("a", priority=9), vlm("b")], vram_mb=0.0)
+    box.step()
+    a, b = ModelName("a"), ModelName("b")
+    box.lives[a] = box.lives[a].to(ModelStatus.ERROR, reason="", at_wall=0.0)
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready(b) == 60.0
+
+
 def test_six_calibrations_in_a_row_do_not_grow_the_cooldown() -> None:
     box = Box()
     for _ in range(6):
@@ -314,6 +346,9 @@ def test_a_failed_canary_suspends_like_a_conflict() -> None:
     box.state = governor.canary_failed(box.state, box.limits[0], "no JSON in the answer",
                                        settings=SETTINGS, now=box.now)
     assert box.step().verdict is Verdict.SUSPEND
+    held = box.state.of(VLM).suspension
+    assert held is not None
+    assert held.healthy_row == 0  # the look before it says nothing of what comes after
     [(_at, _name, skip)] = box.skips
     assert (skip.reason, skip.text) == (SkipReason.CANARY_FAILED,
                                         "its canary failed: no JSON in the answer")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.rules.governor_box import VLM, Box, vlm
 
 from saccade.engine.gates import SkipReason
 from saccade.types import ModelStatus
-from tests.rules.governor_box import VLM, Box, vlm
 
 HALF_HOUR_S = 1800
 LIMIT_MB, MARGIN_MB = 2000.0, 2200.0
@@ -108,7 +108,7 @@ def test_a_model_resumes_only_after_cooldown_dwell_and_three_healthy_samples(
             box.tick(every)
             # the reference: the plain rule, from what the machine was like
             if cause != "calm":
-                healthy_row, counted_at = 0, counted_at
+                healthy_row = 0
             elif box.now - counted_at >= 0.5:
                 healthy_row, counted_at = healthy_row + 1, box.now
             if was is ModelStatus.READY and cause != "calm":
