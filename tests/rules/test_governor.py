@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -331,6 +333,16 @@ def test_a_suspension_that_ends_while_the_model_is_not_loaded_delays_no_other() 
     assert box.seconds_until_ready(b) == 60.0
 
 
+def test_nor_does_it_wait_for_another_that_resumes() -> None:
+    box = Box(limits=[vlm("a", priority=9), vlm("b")], vram_mb=0.0)
+    box.step()
+    a, b = ModelName("a"), ModelName("b")
+    box.lives[b] = box.lives[b].to(ModelStatus.ERROR, reason="", at_wall=0.0)
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready(a) == 60.0
+    assert box.state.of(b).suspension is None
+
+
 def test_six_calibrations_in_a_row_do_not_grow_the_cooldown() -> None:
     box = Box()
     for _ in range(6):
@@ -394,6 +406,24 @@ def test_settings_and_permits_travel_between_processes() -> None:
     permit = Box().step().permit
     for thing in (SETTINGS, vlm(), permit):
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(thing), type=type(thing)) == thing
+
+
+def test_the_document_names_every_setting_with_its_default_and_its_example_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs/governor.md").read_text(encoding="utf-8")
+    told: dict[str, str] = {}
+    row = r"^\| ((?:`\w+`[, ]*)+) \| ([\w., ]+?)(?: \(.*?\))? \|"
+    for names, values in re.findall(row, text, re.M):
+        told.update(zip(re.findall(r"`(\w+)`", names), values.split(", "), strict=False))
+    model = ModelLimits(name=VLM, host=GPU_HOST)
+    for thing in (SETTINGS, model):
+        for name in set(thing.__struct_fields__) - {"name", "host", "gpu", "pauses_for_training"}:
+            default = getattr(thing, name)
+            assert told[name] == (f"{default:g}" if not isinstance(default, bool) else "false")
+    example = re.search(r"```python\n(.*?)```", text, re.S)
+    assert example is not None
+    ran = subprocess.run([sys.executable, "-c", example.group(1)], capture_output=True, text=True,
+                         check=True)
+    assert ran.stdout.startswith("suspend free VRAM of GPU 0: 1,500.0 MB, the limit is 2,000.0 MB")
 
 
 def test_the_governor_brings_nothing_heavier_than_msgspec_and_no_clock() -> None:

@@ -70,7 +70,7 @@ _NAMES: Final = re.compile(
     r"|\bcuda:\d+"  # a place, as in "found two devices, cuda:0 and cpu"
     r"|\btorch\.cuda\.(?!outofmemory)\w+"
     r"|(?<![\w.-])[~.]{0,2}/[\w./-]+"  # a path: /models/cuda/net.onnx
-    r"|(?<![\w.-])[\w-]+(?:/[\w.-]+)*/[\w-]+\.\w+"  # or core/providers/cuda/call.cc
+    r"|(?<![\w./-])[\w-]+(?:/[\w.-]+)*/[\w-]+\.\w+"  # or core/providers/cuda/call.cc
 )
 
 # Sticky errors: the context of the process is gone and every later call fails with the same.
