@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -134,7 +136,9 @@ def test_a_job_on_another_device_pauses_nobody() -> None:
     assert box.step().verdict is Verdict.RUN
 
 
-@pytest.mark.parametrize("status", sorted(set(ModelStatus) - {ModelStatus.READY, ModelStatus.SUSPENDED}))
+@pytest.mark.parametrize(
+    "status", sorted(set(ModelStatus) - {ModelStatus.READY, ModelStatus.SUSPENDED})
+)
 def test_a_model_that_is_not_loaded_and_proved_gets_no_permit_and_no_skip(
     status: ModelStatus,
 ) -> None:
@@ -316,6 +320,50 @@ def test_growth_ends_at_its_bound_and_a_longer_cooldown_stays_as_it_is() -> None
         assert last_s == longest_s
 
 
+def test_growth_that_changed_nothing_is_not_there_to_be_forgiven() -> None:
+    box = Box()
+    for _ in range(12):
+        box.vram_mb = 0.0
+        box.tick()
+        box.vram_mb = 8000.0
+        assert box.seconds_until_ready() <= 900.0
+    box.ticks(1800)
+    box.vram_mb = 0.0
+    box.tick()
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready() == 480.0
+
+
+def test_what_its_own_inference_borrows_does_not_suspend_a_model() -> None:
+    box = Box(vram_mb=500.0, limits=[vlm("vlm"), vlm("sam")])
+    facts = (
+        ModelFacts(VLM, ModelStatus.READY, 1, borrowed_mb=3000.0),
+        ModelFacts(ModelName("sam"), ModelStatus.READY, 1),
+    )
+    box.step(replace(box.sample(), models=facts))
+    assert box.last[VLM].verdict is Verdict.RUN
+    assert box.last[ModelName("sam")].verdict is Verdict.SUSPEND  # to others it is not free
+
+
+def test_a_suspension_that_ends_while_the_model_is_not_loaded_delays_no_other() -> None:
+    box = Box(limits=[vlm("a", priority=9), vlm("b")], vram_mb=0.0)
+    box.step()
+    a, b = ModelName("a"), ModelName("b")
+    box.lives[a] = box.lives[a].to(ModelStatus.ERROR, reason="", at_wall=0.0)
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready(b) == 60.0
+
+
+def test_nor_does_it_wait_for_another_that_resumes() -> None:
+    box = Box(limits=[vlm("a", priority=9), vlm("b")], vram_mb=0.0)
+    box.step()
+    a, b = ModelName("a"), ModelName("b")
+    box.lives[b] = box.lives[b].to(ModelStatus.ERROR, reason="", at_wall=0.0)
+    box.vram_mb = 8000.0
+    assert box.seconds_until_ready(a) == 60.0
+    assert box.state.of(b).suspension is None
+
+
 def test_six_calibrations_in_a_row_do_not_grow_the_cooldown() -> None:
     box = Box()
     for _ in range(6):
@@ -332,6 +380,9 @@ def test_a_failed_canary_suspends_like_a_conflict() -> None:
         box.state, box.limits[0], "no JSON in the answer", settings=SETTINGS, now=box.now
     )
     assert box.step().verdict is Verdict.SUSPEND
+    held = box.state.of(VLM).suspension
+    assert held is not None
+    assert held.healthy_row == 0  # the look before it says nothing of what comes after
     [(_at, _name, skip)] = box.skips
     assert (skip.reason, skip.text) == (
         SkipReason.CANARY_FAILED,
@@ -383,6 +434,25 @@ def test_settings_and_permits_travel_between_processes() -> None:
     permit = Box().step().permit
     for thing in (SETTINGS, vlm(), permit):
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(thing), type=type(thing)) == thing
+
+
+def test_the_document_names_every_setting_with_its_default_and_its_example_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs/governor.md").read_text(encoding="utf-8")
+    told: dict[str, str] = {}
+    row = r"^\| ((?:`\w+`[, ]*)+) \| ([\w., ]+?)(?: \(.*?\))? \|"
+    for names, values in re.findall(row, text, re.M):
+        told.update(zip(re.findall(r"`(\w+)`", names), values.split(", "), strict=False))
+    model = ModelLimits(name=VLM, host=GPU_HOST)
+    for thing in (SETTINGS, model):
+        for name in set(thing.__struct_fields__) - {"name", "host", "gpu", "pauses_for_training"}:
+            default = getattr(thing, name)
+            assert told[name] == (f"{default:g}" if not isinstance(default, bool) else "false")
+    example = re.search(r"```python\n(.*?)```", text, re.S)
+    assert example is not None
+    ran = subprocess.run(
+        [sys.executable, "-c", example.group(1)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("suspend free VRAM of GPU 0: 1,500.0 MB, the limit is 2,000.0 MB")
 
 
 def test_the_governor_brings_nothing_heavier_than_msgspec_and_no_clock() -> None:

@@ -113,7 +113,7 @@ def test_a_model_resumes_only_after_cooldown_dwell_and_three_healthy_samples(
             box.tick(every)
             # the reference: the plain rule, from what the machine was like
             if cause != "calm":
-                healthy_row, counted_at = 0, counted_at
+                healthy_row = 0
             elif box.now - counted_at >= 0.5:
                 healthy_row, counted_at = healthy_row + 1, box.now
             if was is ModelStatus.READY and cause != "calm":

@@ -12,6 +12,7 @@ from saccade import errors
 from saccade.engine import governor
 from saccade.engine.gates import SkipReason
 from saccade.engine.governor import FaultAction, Verdict
+from saccade.engine.limits import ModelLimits
 from saccade.engine.oom import OTHER_CODES, READ_CHARACTERS, TYPED, DeviceFault, recognise
 from saccade.engine.permits import Holder
 from saccade.errors import ErrorInfo, SaccadeError
@@ -20,8 +21,8 @@ from saccade.types import HostName, ModelName, ModelStatus
 N, M, D = DeviceFault.NONE, DeviceFault.MISCONFIGURED, DeviceFault.DEVICE_ERROR
 O, C = DeviceFault.OUT_OF_MEMORY, DeviceFault.CONTEXT_LOST  # noqa: E741 - columns of a table
 TORCH_HINT = (
-    "\nCUDA kernel errors might be asynchronously reported at some other API call, so the "
-    "stacktrace below might be incorrect.\nFor debugging consider passing "
+    "\nCUDA kernel errors might be asynchronously reported at some other API call, so "
+    "the stacktrace below might be incorrect.\nFor debugging consider passing "
     "CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side "
     "assertions."
 )
@@ -31,10 +32,10 @@ TEXTS = [
     (O, "out of memory"),
     (
         O,
-        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of "
-        "which 1.50 GiB is free. If reserved but unallocated memory is large try setting "
-        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation. See documentation "
-        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)",
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB "
+        "of which 1.50 GiB is free. If reserved but unallocated memory is large try setting "
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation. See "
+        "documentation (https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)",
     ),
     (O, "CUDA error: out of memory" + TORCH_HINT),
     (
@@ -48,6 +49,11 @@ TEXTS = [
         O,
         "CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; file=/onnxruntime_src/onnxruntime/"
         "core/providers/cuda/cuda_allocator.cc ; line=46 ; expr=cudaMalloc((void**)&p, size);",
+    ),
+    (
+        O,
+        "CUDA error: out of memory\nDevice-side assertions were explicitly omitted for this error "
+        "check; the error probably arose while initializing the DSA handlers.",
     ),
     (O, "CUDA_ERROR_OUT_OF_MEMORY"),
     (O, "torch.cuda.OutOfMemoryError"),
@@ -222,6 +228,18 @@ def test_out_of_memory_while_suspended_prolongs_that_suspension_and_tells_nobody
     assert len(box.skips) == 1
 
 
+def test_out_of_memory_never_shortens_a_suspension_that_had_grown() -> None:
+    box = Box()
+    for _ in range(3):
+        box.vram_mb = 0.0
+        box.tick()
+        box.vram_mb = 8000.0
+        if len(box.suspensions()) < 3:
+            box.seconds_until_ready()
+    box.fault()
+    assert box.seconds_until_ready() == 240.0
+
+
 def test_out_of_memory_while_loading_says_when_to_try_again_and_is_no_skip() -> None:
     box = Box()
     box.lives[VLM] = box.lives[VLM].to(ModelStatus.ERROR, reason="", at_wall=0.0)
@@ -265,7 +283,7 @@ def test_what_is_no_memory_is_no_strike(error: ErrorInfo, action: FaultAction) -
 def test_a_device_error_soon_after_a_host_died_there_is_no_strike(
     after_s: float, action: FaultAction, died: str
 ) -> None:
-    other = governor.ModelLimits(name=ModelName("other"), host=HostName("gpu0-b"), gpu=0)
+    other = ModelLimits(name=ModelName("other"), host=HostName("gpu0-b"), gpu=0)
     box = Box(limits=[vlm(), other])
     box.state = governor.host_died(box.state, HostName(died), life=1, now=box.now)
     box.life = 2
@@ -274,7 +292,7 @@ def test_a_device_error_soon_after_a_host_died_there_is_no_strike(
 
 
 def test_the_death_of_a_host_on_another_gpu_excuses_nobody() -> None:
-    other = governor.ModelLimits(name=ModelName("other"), host=HostName("gpu1"), gpu=1)
+    other = ModelLimits(name=ModelName("other"), host=HostName("gpu1"), gpu=1)
     box = Box(limits=[vlm(), other])
     box.state = governor.host_died(box.state, HostName("gpu1"), life=1, now=box.now)
     assert box.fault() is FaultAction.STRIKE

@@ -97,12 +97,15 @@ class ModelFacts:
         status: its place in the lifecycle.
         host_life: which start of its host this is, growing; a restarted host is another holder.
         last_ended_at: when its last inference ended, monotonic seconds; None before the first.
+        borrowed_mb: VRAM that its running inference takes above what it costs at rest. It counts as
+            free for this model: otherwise each of its inferences would suspend it.
     """
 
     name: ModelName
     status: ModelStatus
     host_life: int = 0
     last_ended_at: float | None = None
+    borrowed_mb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +192,11 @@ def _memory(
 ) -> Iterator[_Finding]:
     vram = next((m for m in sample.vram if m.gpu == limits.gpu), None)
     if limits.gpu is not None and limits.min_free_vram_mb > 0 and vram is not None:
+        own_mb = next((m.borrowed_mb for m in sample.models if m.name == limits.name), 0.0)
+        free_mb = None if vram.free_mb is None else vram.free_mb + own_mb
         yield _measure(
             f"free VRAM of GPU {limits.gpu}",
-            vram.free_mb,
+            free_mb,
             limits.min_free_vram_mb,
             SkipReason.LOW_VRAM,
             unit="MB",

@@ -56,7 +56,7 @@ TYPED: Final[dict[str, DeviceFault]] = {
 OTHER_CODES: Final = frozenset({
     "bad_input", "conflict", "data_folder_unusable", "database_busy", "deadline_exceeded",
     "disk_full", "forbidden", "host_lost", "image_invalid", "model_not_ready",
-    "network_unreachable", "not_found", "out_of_slots", "overloaded", "port_in_use",
+    "network_unreachable", "not_found", "not_supported", "out_of_slots", "overloaded", "port_in_use",
     "schema_mismatch", "source_failed", "too_large", "unauthorized",
 })  # fmt: skip
 
@@ -70,7 +70,7 @@ _NAMES: Final = re.compile(
     r"|\bcuda:\d+"  # a place, as in "found two devices, cuda:0 and cpu"
     r"|\btorch\.cuda\.(?!outofmemory)\w+"
     r"|(?<![\w.-])[~.]{0,2}/[\w./-]+"  # a path: /models/cuda/net.onnx
-    r"|(?<![\w.-])[\w-]+(?:/[\w.-]+)*/[\w-]+\.\w+"  # or core/providers/cuda/call.cc
+    r"|(?<![\w./-])[\w-]+(?:/[\w.-]+)*/[\w-]+\.\w+"  # or core/providers/cuda/call.cc
 )
 
 # Sticky errors: the context of the process is gone and every later call fails with the same.
