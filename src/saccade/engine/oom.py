@@ -56,8 +56,8 @@ TYPED: Final[dict[str, DeviceFault]] = {
 OTHER_CODES: Final = frozenset({
     "bad_input", "conflict", "data_folder_unusable", "database_busy", "deadline_exceeded",
     "disk_full", "forbidden", "host_lost", "image_invalid", "model_not_ready",
-    "network_unreachable", "not_found", "not_supported", "out_of_slots", "overloaded", "port_in_use",
-    "schema_mismatch", "source_failed", "too_large", "unauthorized",
+    "network_unreachable", "not_found", "not_supported", "out_of_slots", "overloaded",
+    "port_in_use", "schema_mismatch", "source_failed", "too_large", "unauthorized",
 })  # fmt: skip
 
 # What a message may name without saying that it failed: hints, switches, libraries, places. torch
