@@ -53,11 +53,11 @@ system-tools:
 	@bash tools/install-test-tools.sh
 
 test: $(VENV)/.dev system-tools check
-	$(PYTEST) -n 3 --dist loadscope -m "not alone"
-	$(PYTEST) -m alone
+	$(PYTEST) -n 3 --dist loadscope -m "not alone and not bench"
+	$(PYTEST) -m "alone and not bench"
 
 quick: $(VENV)/.dev
-	$(PYTEST) -q -m "not tree and not browser and not slow and not services and not faults"
+	$(PYTEST) -q -m "not tree and not browser and not slow and not services and not faults and not bench and not alone"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -66,7 +66,7 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/check_house.py
 
 faults: $(VENV)/.dev system-tools
-	SACCADE_FAULT_ROUNDS=50 $(PYTEST) -m faults
+	SACCADE_FAULT_ROUNDS=50 $(PYTEST) -m "faults or bench"
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

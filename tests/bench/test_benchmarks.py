@@ -86,6 +86,7 @@ def test_markdown_rows_are_not_wrapped() -> None:
 
 @pytest.mark.slow
 @pytest.mark.tree
+@pytest.mark.bench
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_benchmark_gives_finite_ratios_and_leaves_no_process(topic: str) -> None:
     before = set(family(os.getpid()))
