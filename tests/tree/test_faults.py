@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.tree import Tree, is_alive, running, until
 
-pytestmark = [pytest.mark.tree, pytest.mark.slow]
+pytestmark = [pytest.mark.tree, pytest.mark.slow, pytest.mark.faults]
 ROUNDS = int(os.environ.get("SACCADE_FAULT_ROUNDS", "3"))
 
 
@@ -39,6 +39,7 @@ def gap_after_a_kill(tree: Tree) -> float:
 
 
 @pytest.mark.alone
+@pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_a_killed_host_comes_back_and_no_camera_notices_more_than_a_gap(
     tmp_path: Path, kiosk: dict[str, Any]
 ) -> None:
