@@ -64,6 +64,7 @@ class Part:
     reason: str = ""
     start_at: float = 0.0
     started_at: float = 0.0
+    good_at: float = 0.0  # of its first good answer since the start
     restarts: Restarts = field(default_factory=Restarts)
     is_leaving: bool = False
     successor: CameraSpec | None = None
@@ -115,9 +116,15 @@ class Part:
         for index in range(MODELS_PER_HOST if self.host is not None else 0):
             page.set(model_base(index) + ModelWord.BUSY_UNTIL_NS, 0)
 
+    def was_good(self, now: float) -> None:
+        """Record that it has done its work."""
+        if not self.restarts.has_been_good:
+            self.good_at = now
+        self.restarts = self.restarts.good()
+
     def plan_restart(self, policy: RestartPolicy, now: float, reason: str) -> None:
         """Decide when it starts again, or that it does not."""
-        self.restarts, wait_s = self.restarts.died(policy, lived_s=now - self.started_at)
+        self.restarts, wait_s = self.restarts.died(policy, good_for_s=now - self.good_at)
         self.reason = self._restart_reason = reason
         if wait_s is None:
             self.state = PartState.ERROR

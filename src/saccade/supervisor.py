@@ -191,7 +191,7 @@ class Supervisor:
             self._happened("process_hung", "error", f"{part.name} hung and was ended")
             part.kill()
         elif part.state is PartState.RUNNING and now - part.started_at > GOOD_AFTER_S:
-            part.restarts = part.restarts.good()
+            part.was_good(now)
 
     def _start(self, part: Part) -> None:
         page = self._board.page(part.page)
@@ -331,7 +331,7 @@ class Supervisor:
         if part.state is PartState.STARTING:
             part.state = PartState.RUNNING
         if isinstance(word, wire.Good):
-            part.restarts = part.restarts.good()
+            part.was_good(time.monotonic())
         elif isinstance(word, wire.ModelFact):
             self._models.take(word, page=part.page)
         elif isinstance(word, wire.CameraFact):

@@ -153,7 +153,7 @@ def test_a_process_that_dies_again_and_again_after_a_first_good_answer_waits_lon
 ):
     record, waits = Restarts(), []
     for _ in range(6):
-        record, wait_s = record.good().died(POLICY, lived_s=SHORT_LIFE_S / 2)
+        record, wait_s = record.good().died(POLICY, good_for_s=SHORT_LIFE_S / 2)
         waits.append(wait_s)
     assert waits[0] == 0.0
     assert None not in waits  # it is no strike
@@ -161,5 +161,5 @@ def test_a_process_that_dies_again_and_again_after_a_first_good_answer_waits_lon
     assert later == sorted(later)
     assert later[0] > 0
     assert max(later) <= POLICY.maximum_s
-    record, wait_s = record.good().died(POLICY, lived_s=SHORT_LIFE_S * 2)
+    record, wait_s = record.good().died(POLICY, good_for_s=SHORT_LIFE_S * 2)
     assert wait_s == 0.0

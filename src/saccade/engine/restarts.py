@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-#: A life this short, though it did some good, says that something is wrong, seconds.
-SHORT_LIFE_S: Final = 3.0
+#: An end this soon after the first good answer says that something is wrong, seconds.
+SHORT_LIFE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Restarts:
         return replace(self, bad_starts=0, has_been_good=True)
 
     def died(
-        self, policy: RestartPolicy, *, lived_s: float = math.inf
+        self, policy: RestartPolicy, *, good_for_s: float = math.inf
     ) -> tuple[Restarts, float | None]:
         """Record a death; return the wait before the next start, None when the budget is spent.
 
@@ -49,10 +49,10 @@ class Restarts:
 
         Args:
             policy: how patient to be.
-            lived_s: how long it lived.
+            good_for_s: from its first good answer to its death.
         """
         if self.has_been_good:
-            short = self.short_lives + 1 if lived_s < SHORT_LIFE_S else 0
+            short = self.short_lives + 1 if good_for_s < SHORT_LIFE_S else 0
             after = replace(
                 self, total=self.total + 1, has_been_good=False, bad_starts=0, short_lives=short
             )
