@@ -49,8 +49,8 @@ def context_of(connection: HTTPConnection) -> Context:
     return context
 
 
-def of_request(request: Request) -> Context:
-    """Return the server's parts for a request."""
+async def of_request(request: Request) -> Context:
+    """Return the server's parts for a request; async, or FastAPI would ask a thread for it."""
     return context_of(request)
 
 

@@ -37,13 +37,13 @@ def json(value: object, status: int = 200) -> Response:
 
 
 @router.get("/livez", summary="The process answers")
-def livez() -> dict[str, str]:
+async def livez() -> dict[str, str]:
     """Return 200 while the server's process works."""
     return {"status": "alive"}
 
 
 @router.get("/readyz", summary="A model has proved itself")
-def readyz(parts: Parts) -> Response:
+async def readyz(parts: Parts) -> Response:
     """Return 200 when requests can be answered, else 503 with the reasons."""
     health = parts.tree.health()
     is_ready = health.ready and not parts.stopping
@@ -52,19 +52,19 @@ def readyz(parts: Parts) -> Response:
 
 
 @router.get("/metrics", summary="Prometheus metrics")
-def metrics(parts: Parts) -> Response:
+async def metrics(parts: Parts) -> Response:
     """Return every counter in Prometheus' text format."""
     return Response(parts.metrics.text(), media_type=MEDIA_TYPE)
 
 
 @router.get("/api/state", summary="Everything that runs, now")
-def state(parts: Parts) -> Response:
+async def state(parts: Parts) -> Response:
     """Return what `state_update` pushes."""
     return json(parts.tree.view())
 
 
 @router.get("/api/environment", summary="A snapshot for a bug report")
-def environment(parts: Parts) -> Response:
+async def environment(parts: Parts) -> Response:
     """Return versions, devices, models and cameras. Holds no secret: safe to paste."""
     view = parts.tree.view()
     return json(

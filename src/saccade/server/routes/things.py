@@ -19,13 +19,13 @@ router = APIRouter(prefix="/api")
 
 
 @router.get("/cameras", tags=["cameras"], summary="All cameras")
-def cameras(parts: Parts) -> Response:
+async def cameras(parts: Parts) -> Response:
     """Return every camera with its state and frame account."""
     return json({"cameras": list(parts.tree.view().cameras.values())})
 
 
 @router.get("/cameras/{camera_id}", tags=["cameras"], summary="One camera")
-def camera(camera_id: str, parts: Parts) -> Response:
+async def camera(camera_id: str, parts: Parts) -> Response:
     """Return one camera."""
     found = parts.tree.camera(camera_id)
     if found is None:
@@ -56,13 +56,13 @@ async def remove_camera(camera_id: str, parts: Parts) -> Response:
 
 
 @router.get("/models", tags=["models"], summary="All models")
-def models(parts: Parts) -> Response:
+async def models(parts: Parts) -> Response:
     """Return every model with its state and what was measured of it."""
     return json({"models": list(parts.tree.view().models.values())})
 
 
 @router.get("/models/{name}", tags=["models"], summary="One model")
-def model(name: str, parts: Parts) -> Response:
+async def model(name: str, parts: Parts) -> Response:
     """Return one model."""
     found = parts.tree.model(name)
     if found is None:
