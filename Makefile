@@ -57,7 +57,7 @@ test: $(VENV)/.dev system-tools check
 	$(PYTEST) -m "alone and not bench"
 
 quick: $(VENV)/.dev
-	$(PYTEST) -q -m "not tree and not browser and not slow and not services and not faults and not bench and not alone"
+	$(PYTEST) -q -n 2 --dist loadscope -m "not tree and not browser and not slow and not services and not faults and not bench and not alone"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

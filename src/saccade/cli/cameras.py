@@ -59,7 +59,7 @@ def add(
         Catalog(database, Shelf.CAMERAS).put(
             camera_id, row, mode=PutMode.CREATE, now_wall=time.time()
         )
-    print(f"Added camera {camera_id} ({spec.kind}, {spec.display_url}); {_taken_in(place)}")
+    print(f"Added camera {camera_id} ({spec.kind}, {spec.display_url}); {place.taken_in()}")
 
 
 @app.command(name="list")
@@ -125,10 +125,4 @@ def remove(
                 f"no camera is named {camera_id!r}", fix=f"known: {', '.join(known) or 'none'}"
             )
         Catalog(database, Shelf.CAMERAS).delete(camera_id)
-    print(f"Removed camera {camera_id}; {_taken_in(place)}")
-
-
-def _taken_in(place: Workplace) -> str:
-    if place.tell_server():
-        return "the running server has taken it in."
-    return "it counts from the next `saccade up`."
+    print(f"Removed camera {camera_id}; {place.taken_in()}")

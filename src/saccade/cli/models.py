@@ -173,7 +173,7 @@ def remove(name: str, config: ConfigOption = None, data: DataOption = None) -> N
     file = Path(str(known[name]["path"]))
     if file.is_relative_to(place.data_dir):
         file.unlink(missing_ok=True)
-    print(f"Removed model {name}; {_taken_in(place)}")
+    print(f"Removed model {name}; {place.taken_in()}")
     if users:
         print(f"These cameras used it: {', '.join(users)}")
 
@@ -201,7 +201,7 @@ def _add(place: Workplace, name: str, row: dict[str, object]) -> None:
         if spec.labels:  # the names themselves: a label file may be gone tomorrow
             row = {**row, "labels": list(spec.labels)}
         shelf.put(name, {**row, "path": str(target)}, mode=PutMode.CREATE, now_wall=time.time())
-    print(f"Added model {name}: {proved}; {_taken_in(place)}")
+    print(f"Added model {name}: {proved}; {place.taken_in()}")
 
 
 def _prove(spec: ModelSpec) -> str:
@@ -226,9 +226,3 @@ def _shown(spec: ModelSpec) -> dict[str, object]:
     return {
         key: value for key, value in msgspec.to_builtins(spec).items() if key not in {"labels"}
     } | {"labels": len(spec.labels)}
-
-
-def _taken_in(place: Workplace) -> str:
-    if place.tell_server():
-        return "the running server has taken it in."
-    return "it counts from the next `saccade up`."

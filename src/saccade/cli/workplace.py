@@ -73,6 +73,12 @@ class Workplace:
             machine=machine or this_machine(("CPUExecutionProvider",)),
         )
 
+    def taken_in(self) -> str:
+        """Have a running server take in what was written; return what to tell of it."""
+        if self.tell_server():
+            return "the running server has taken it in."
+        return "it counts from the next `saccade up`."
+
     def tell_server(self) -> bool:
         """Have a running server take in what was written; say whether one runs."""
         try:
