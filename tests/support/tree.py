@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from saccade.cli.main import main
+from tests.support import waiting
 
 SACCADE = [sys.executable, "-m", "saccade"]
 
@@ -32,22 +33,8 @@ def free_port() -> int:
 
 
 def until(holds: Callable[[], Any], within_s: float, what: str = "") -> Any:
-    """Return the first true answer of `holds`; fail when there is none in time."""
-    deadline = time.monotonic() + within_s
-    pause = socket.socketpair()
-    try:
-        pause[0].settimeout(0.03)
-        while True:
-            answer = holds()
-            if answer:
-                return answer
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {within_s} s: {what or holds}")
-            with contextlib.suppress(TimeoutError):
-                pause[0].recv(1)
-    finally:
-        for end in pause:
-            end.close()
+    """Return the first true answer of `holds`; each look may be a request, so there are fewer."""
+    return waiting.until(holds, within_s, why=what or repr(holds), look_s=0.03)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,7 +11,11 @@ ValueT = TypeVar("ValueT")
 
 
 def until(
-    predicate: Callable[[], ValueT], within_s: float = 5.0, *, why: str = "it became true"
+    predicate: Callable[[], ValueT],
+    within_s: float = 5.0,
+    *,
+    why: str = "it became true",
+    look_s: float = 0.005,
 ) -> ValueT:
     """Return the first true value of `predicate`; fail when there is none within `within_s`."""
     pause, end = threading.Event(), time.monotonic() + within_s
@@ -21,4 +25,4 @@ def until(
             return value
         if time.monotonic() >= end:
             raise AssertionError(f"not within {within_s:g} s: {why}")
-        pause.wait(0.005)
+        pause.wait(look_s)

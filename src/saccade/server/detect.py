@@ -82,11 +82,6 @@ class ModelDoor:
         self._closed = False
         self._keeper = asyncio.create_task(self._keep_connected())
 
-    @property
-    def under_way(self) -> int:
-        """Return the requests that wait for an answer."""
-        return len(self._waiting)
-
     async def infer(
         self, bgr: NDArray[np.uint8], *, deadline_at: float, admitted: int
     ) -> tuple[Detections, tuple[str, ...]]:

@@ -25,7 +25,7 @@ from saccade.telemetry.board import (
     Page,
     model_base,
 )
-from saccade.types import CameraId, CameraState, ModelName, ModelStatus
+from saccade.types import CameraState, ModelStatus
 
 log = logging.getLogger(__name__)
 
@@ -283,16 +283,6 @@ def resident_bytes(pid: int) -> int:
     except OSError:
         return 0
     return int(fields[1]) * _PAGE_KB * 1024
-
-
-def wanted_without(
-    state: wire.TreeState, *, camera: CameraId | None = None, model: ModelName | None = None
-) -> wire.Wanted:
-    """Return what runs now, as a wish, without one camera or model."""
-    return wire.Wanted(
-        tuple(c.spec for c in state.cameras if c.id != camera),
-        tuple(m.spec for m in state.models if m.name != model),
-    )
 
 
 def _is_loaded(status: ModelStatus) -> bool:
