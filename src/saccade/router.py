@@ -141,7 +141,7 @@ class Router:
         soonest = min([now + 0.5, *ends, *([self._commit_at] if self._commit_at else [])])
         return max(0.0, soonest - now)
 
-    def _tell(self, word: wire.Good | wire.Need) -> None:
+    def _tell(self, word: wire.Good) -> None:
         try:
             self._control.send(wire.encode(word))
         except OSError:

@@ -336,10 +336,8 @@ class Supervisor:
             self._models.take(word, page=part.page)
         elif isinstance(word, wire.CameraFact):
             self._set_camera(word.id, word.state, word.reason)
-        elif isinstance(word, wire.Wanted):
+        else:
             self._reconcile(word)
-        elif word.role == "worker" and "worker" not in self._parts:
-            self._add(Part("worker", "worker"))
         self._announce()
 
     def _set_camera(self, camera: CameraId, state: CameraState, reason: str) -> None:

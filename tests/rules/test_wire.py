@@ -30,7 +30,7 @@ DECODERS: list[Callable[[bytes], object]] = [
 DIALECTS: list[tuple[Callable[[bytes], object], list[type]]] = [
     (wire.host_bound, [wire.Hello, wire.Lend, wire.Submit]),
     (wire.client_bound, [wire.ModelInfo, wire.Answer, wire.Refusal]),
-    (wire.from_child, [wire.ModelFact, wire.CameraFact, wire.Good, wire.Wanted, wire.Need]),
+    (wire.from_child, [wire.ModelFact, wire.CameraFact, wire.Good, wire.Wanted]),
     (wire.to_child, [wire.Stop, wire.Load, wire.Unload, wire.TreeState, wire.Happened]),
     (wire.observation, [wire.Observation]),
 ]

@@ -139,12 +139,6 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     models: tuple[ModelSpec, ...]
 
 
-class Need(msgspec.Struct, frozen=True, tag="need"):
-    """A process asks for one that starts only when first needed."""
-
-    role: str
-
-
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Finish what is under way and leave."""
 
@@ -222,7 +216,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True, tag="happened"):
     data: dict[str, str | int | float | None] = {}
 
 
-FromChild = ModelFact | CameraFact | Good | Wanted | Need
+FromChild = ModelFact | CameraFact | Good | Wanted
 ToChild = Stop | Load | Unload | TreeState | Happened
 
 # ---------------------------------------------------------------- camera to router and server

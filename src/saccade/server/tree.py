@@ -78,7 +78,7 @@ class TreeView:
         """Begin to hear the supervisor."""
         loop.add_reader(self._control.fileno(), self._hear)
 
-    def tell(self, word: wire.Good | wire.Wanted | wire.Need) -> None:
+    def tell(self, word: wire.Good | wire.Wanted) -> None:
         """Say something to the supervisor."""
         self._outgoing.say(word)
 
